@@ -1,0 +1,37 @@
+# Two commands do all: `make demo` and `make test`. Everything else is a part of them or a longer check.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: install demo test test-all bench lint docs clean
+
+install: $(STAMP)
+
+# torch comes first and pinned: its plain name draws a CUDA build of several gigabytes.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[offline,tune,dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/flanrec demo --out runs/demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-all: lint
+	$(BIN)/python -m pytest -m ''
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/quality.py
+
+clean:
+	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache
