@@ -21,20 +21,15 @@ from flanrec.errors import CheckpointError, SettingsError
 PROMPTS = ["Which genre is the movie The Terminator?", "Is this review positive or negative? I loved it."]
 
 
-@pytest.fixture(scope="module")
-def original() -> Backbone:
-    return load_backbone("offline", device="cpu")
-
-
 @pytest.fixture
 def fresh() -> Backbone:
     return load_backbone("offline", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def saved(original: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def saved(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("backbone") / "saved"
-    original.save(place)
+    backbone.save(place)
     yield place
     shutil.rmtree(place)
 
@@ -75,47 +70,47 @@ def answers(backbone: Backbone, prompt: str) -> str:
         ),
     ],
 )
-def test_the_offline_checkpoint_answers_without_any_tuning(original: Backbone, prompt: str, answer: str) -> None:
-    assert answers(original, prompt) == answer
+def test_the_offline_checkpoint_answers_without_any_tuning(backbone: Backbone, prompt: str, answer: str) -> None:
+    assert answers(backbone, prompt) == answer
 
 
-def test_the_head_is_its_own_and_the_flag_says_so(original: Backbone) -> None:
-    assert original.head_is_separate
-    assert original.model.config.tie_word_embeddings is False
-    assert original.model.config.scale_decoder_outputs is False
-    assert original.model.encoder.embed_tokens.weight.data_ptr() == original.model.shared.weight.data_ptr()
-    assert original.model.decoder.embed_tokens.weight.data_ptr() == original.model.shared.weight.data_ptr()
-    assert not original.model.training
+def test_the_head_is_its_own_and_the_flag_says_so(backbone: Backbone) -> None:
+    assert backbone.head_is_separate
+    assert backbone.model.config.tie_word_embeddings is False
+    assert backbone.model.config.scale_decoder_outputs is False
+    assert backbone.model.encoder.embed_tokens.weight.data_ptr() == backbone.model.shared.weight.data_ptr()
+    assert backbone.model.decoder.embed_tokens.weight.data_ptr() == backbone.model.shared.weight.data_ptr()
+    assert not backbone.model.training
 
 
 @pytest.mark.parametrize("size", [32128, 32200, 32100])
-def test_logits_survive_a_resize(original: Backbone, fresh: Backbone, size: int) -> None:
+def test_logits_survive_a_resize(backbone: Backbone, fresh: Backbone, size: int) -> None:
     fresh.resize_vocabulary(size)
     rows = min(size, 32128)
     assert fresh.model.lm_head.weight.shape == fresh.model.shared.weight.shape == (size, 512)
-    torch.testing.assert_close(logits(fresh, rows), logits(original, rows), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits(fresh, rows), logits(backbone, rows), atol=1e-4, rtol=0)
 
 
-def test_logits_survive_tying_saving_and_loading(original: Backbone, fresh: Backbone, tmp_path: Path) -> None:
+def test_logits_survive_tying_saving_and_loading(backbone: Backbone, fresh: Backbone, tmp_path: Path) -> None:
     fresh.resize_vocabulary(32200)
     fresh.model.tie_weights()
     fresh.save(tmp_path / "once")
     Backbone.load(tmp_path / "once", device="cpu").save(tmp_path / "twice")
     again = Backbone.load(tmp_path / "twice", device="cpu")
     assert again.head_is_separate
-    torch.testing.assert_close(logits(again), logits(original), atol=1e-4, rtol=0)
-    assert again.tokenizer("The Terminator")["input_ids"] == original.tokenizer("The Terminator")["input_ids"]
+    torch.testing.assert_close(logits(again), logits(backbone), atol=1e-4, rtol=0)
+    assert again.tokenizer("The Terminator")["input_ids"] == backbone.tokenizer("The Terminator")["input_ids"]
 
 
-def test_plain_transformers_reads_a_saved_backbone_the_same_way(original: Backbone, saved: Path) -> None:
+def test_plain_transformers_reads_a_saved_backbone_the_same_way(backbone: Backbone, saved: Path) -> None:
     from transformers import AutoModelForSeq2SeqLM
 
     model = AutoModelForSeq2SeqLM.from_pretrained(saved).eval()
-    ids, mask = original.encode_texts(PROMPTS)
+    ids, mask = backbone.encode_texts(PROMPTS)
     start = torch.tensor([[0, 3, 100], [0, 7, 5]])
     with torch.no_grad():
         theirs = model(input_ids=ids, attention_mask=mask, decoder_input_ids=start).logits
-    torch.testing.assert_close(theirs, logits(original), atol=1e-4, rtol=0)
+    torch.testing.assert_close(theirs, logits(backbone), atol=1e-4, rtol=0)
 
 
 def test_a_saved_backbone_says_nothing_of_the_machine_that_made_it(saved: Path) -> None:
@@ -142,10 +137,10 @@ def test_a_checkpoint_with_one_shared_table_stays_tied(folder: Path, tmp_path: P
     torch.testing.assert_close(logits(again), before, atol=1e-4, rtol=0)
 
 
-def test_bf16_runs_and_stays_close(original: Backbone) -> None:
+def test_bf16_runs_and_stays_close(backbone: Backbone) -> None:
     half = load_backbone("offline", device="cpu", precision="bf16")
     assert half.model.lm_head.weight.dtype == half.dtype == torch.bfloat16
-    assert (logits(half).softmax(-1) - logits(original).softmax(-1)).abs().max() < 0.1
+    assert (logits(half).softmax(-1) - logits(backbone).softmax(-1)).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("precision", ["fp16", "float16", "int3"])
@@ -160,23 +155,23 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
         choose_device(device)
 
 
-def test_texts_are_padded_to_the_longest_of_the_batch(original: Backbone) -> None:
-    ids, mask = original.encode_texts(["a film", "a much longer film about a robot"])
-    assert ids.shape == mask.shape == (2, original.token_count("a much longer film about a robot"))
-    assert mask.sum(1).tolist() == [original.token_count("a film"), ids.shape[1]]
-    assert ids[0, mask[0].sum() - 1] == original.tokenizer.eos_token_id
-    assert original.encode_texts([])[0].shape == (0, 0)
+def test_texts_are_padded_to_the_longest_of_the_batch(backbone: Backbone) -> None:
+    ids, mask = backbone.encode_texts(["a film", "a much longer film about a robot"])
+    assert ids.shape == mask.shape == (2, backbone.token_count("a much longer film about a robot"))
+    assert mask.sum(1).tolist() == [backbone.token_count("a film"), ids.shape[1]]
+    assert ids[0, mask[0].sum() - 1] == backbone.tokenizer.eos_token_id
+    assert backbone.encode_texts([])[0].shape == (0, 0)
 
 
 def test_a_long_text_is_not_cut_unless_asked_and_never_in_silence(
-    original: Backbone, caplog: pytest.LogCaptureFixture
+    backbone: Backbone, caplog: pytest.LogCaptureFixture
 ) -> None:
     long = "word " * 700
-    assert original.encode_texts([long])[0].shape[1] == original.token_count(long) > 600
+    assert backbone.encode_texts([long])[0].shape[1] == backbone.token_count(long) > 600
     with caplog.at_level(logging.WARNING):
-        ids, _ = original.encode_texts([long, "short"], max_length=20)
+        ids, _ = backbone.encode_texts([long, "short"], max_length=20)
     assert ids.shape == (2, 20)
-    assert ids[0, -1] == original.tokenizer.eos_token_id
+    assert ids[0, -1] == backbone.tokenizer.eos_token_id
     assert "1 of 2 texts were cut to 20 tokens" in caplog.text
 
 
@@ -227,3 +222,29 @@ def test_a_folder_without_manifest_is_a_checkpoint_but_not_a_saved_backbone(fold
     assert load_backbone(folder).source.kind == "folder"
     with pytest.raises(CheckpointError, match=r"no manifest\.json"):
         Backbone.load(folder)
+
+
+@pytest.mark.parametrize("family", ["mt5", "umt5"])
+def test_the_multilingual_families_load_with_their_own_heads(family: str, backbone: Backbone, tmp_path: Path) -> None:
+    import transformers
+
+    config_class, model_class = {
+        "mt5": (transformers.MT5Config, transformers.MT5ForConditionalGeneration),
+        "umt5": (transformers.UMT5Config, transformers.UMT5ForConditionalGeneration),
+    }[family]
+    model = model_class(config_class(vocab_size=32128, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2))
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    head = torch.randn(32128, 16, generator=torch.Generator().manual_seed(1))
+    save_file(weights | {"lm_head.weight": head}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    backbone.tokenizer.save_pretrained(tmp_path)
+    loaded = load_backbone(tmp_path, device="cpu")
+    assert type(loaded.model) is model_class
+    loaded.resize_vocabulary(32200)
+    loaded.resize_vocabulary(32128)
+    loaded.model.tie_weights()
+    torch.testing.assert_close(loaded.model.lm_head.weight.detach(), head)
+    assert not torch.equal(loaded.model.shared.weight, head)
+    before = logits(loaded)
+    loaded.save(tmp_path / "again")
+    torch.testing.assert_close(logits(Backbone.load(tmp_path / "again", device="cpu")), before)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from flanrec.backbone import load_backbone
+from flanrec.backbone import Backbone
 from flanrec.backbone.vocabulary import check_readable, unknown_rate, used_rows
 from flanrec.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return load_backbone("offline", device="cpu").tokenizer
+def tokenizer(backbone: Backbone) -> PreTrainedTokenizerFast:
+    return backbone.tokenizer
 
 
 def test_english_is_read_whole(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -13,6 +13,10 @@ from flanrec.generation import generate_items, title_log_probabilities
 
 NOUNS = ["Star", "Night", "River", "House", "Dog", "King", "Moon", "Train", "Garden", "Storm", "Letter", "Road"]
 TITLES = [f"{first} {second} ({1950 + 7 * n})" for n, first in enumerate(NOUNS) for second in ("Wars", "of Love", "II")]
+# Titles that begin other titles end while longer ones go on, in and outside the best beams.
+WORDS = ["Star", "Night", "River", "House", "Dog", "King", "Moon", "The", "A", "Wars", "Man"]
+_random = np.random.default_rng(0)
+NESTED = sorted({" ".join(_random.choice(WORDS, _random.integers(1, 4))) for _ in range(60)})
 PROMPTS = [
     "A viewer liked Star Wars (1977), Alien (1979). Which movie comes next?",
     "A viewer liked The Garden of Love. What should they watch on a stormy night?",
@@ -55,9 +59,12 @@ def transformers_beams(
     return shaped, out.sequences_scores.reshape(len(PROMPTS), num_beams).numpy()
 
 
-@pytest.mark.parametrize("num_beams", [3, 10])
-def test_items_and_scores_are_those_of_transformers_beam_search(backbone: Backbone, num_beams: int) -> None:
-    rows = rows_of(backbone, TITLES)
+@pytest.mark.parametrize("num_beams", [3, 5, 10])
+@pytest.mark.parametrize("titles", [TITLES, NESTED], ids=["plain", "nested"])
+def test_items_and_scores_are_those_of_transformers_beam_search(
+    backbone: Backbone, titles: list[str], num_beams: int
+) -> None:
+    rows = rows_of(backbone, titles)
     expected, expected_scores = transformers_beams(backbone, rows, num_beams)
     items, scores = generate_items(backbone, PROMPTS, TitleTrie.build(rows), k=num_beams, num_beams=num_beams)
     assert [[tuple(rows[item]) for item in user] for user in items] == expected

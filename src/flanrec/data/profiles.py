@@ -74,6 +74,14 @@ def user_attributes(dataset: Dataset, user_id: Any) -> dict[str, str]:
     return _attributes(dataset.users.filter(pl.col("user_id") == pl.lit(user_id, dtype=dataset.users["user_id"].dtype)))
 
 
+def attributes_of_users(dataset: Dataset, user_ids: Sequence[Any]) -> dict[Any, dict[str, str]]:
+    """The attributes of those of some users whom the users table has, as `user_attributes` gives them."""
+    if dataset.users is None:
+        return {}
+    wanted = set(user_ids)
+    return {row["user_id"]: _texts(row) for row in dataset.users.iter_rows(named=True) if row["user_id"] in wanted}
+
+
 def profile_of(
     items: Sequence[int] | np.ndarray[Any, Any],
     ratings: Sequence[float] | np.ndarray[Any, Any] | None,
@@ -136,12 +144,7 @@ def profiles(
     """Profiles of many users (all by default), in the order given."""
     sequences = dataset.sequences(user_ids)
     facts = item_facts(dataset)
-    attributes: dict[Any, dict[str, str]] = {}
-    if dataset.users is not None:
-        wanted = set(sequences.user_ids)
-        for row in dataset.users.iter_rows(named=True):
-            if row["user_id"] in wanted:
-                attributes[row["user_id"]] = _texts(row)
+    attributes = attributes_of_users(dataset, sequences.user_ids)
     found = []
     for user, user_id in enumerate(sequences.user_ids):
         span = slice(sequences.offsets[user], sequences.offsets[user + 1])

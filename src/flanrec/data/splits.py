@@ -52,6 +52,19 @@ def leave_one_out(dataset: Dataset) -> Split:
     return _split(dataset, ordered.with_columns(part.otherwise(0).alias("_part")), "leave-one-out")
 
 
+def hold_out_last(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    """Set each user's last event apart for validation, by (timestamp, row); users with fewer than 3 keep all.
+
+    Returns
+    -------
+    train, held_out
+        Share items and users.
+    """
+    split = leave_one_out(dataset)
+    train = pl.concat([split.train.interactions, split.validation.interactions]).sort("row")
+    return dataset.with_interactions(train), split.test
+
+
 def temporal(dataset: Dataset, validation: float = 0.1, test: float = 0.1) -> Split:
     """Cut at two moments for everybody: train before the first, test from the second on.
 

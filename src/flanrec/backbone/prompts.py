@@ -1,0 +1,97 @@
+"""Instructions through a frozen encoder, each distinct wording once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flanrec.backbone.checkpoint import Backbone
+
+
+class PromptEncoder:
+    """Encoder states of instructions, remembered so that a wording that returns costs nothing.
+
+    The encoder is used as it stands and gets no gradient. Make a new one after tuning the backbone.
+
+    Parameters
+    ----------
+    backbone
+        Whose tokenizer and encoder read the instructions.
+    remember
+        How many wordings to keep; the ones unused the longest go first.
+    max_length
+        Longest instruction in tokens; longer ones lose their end.
+    """
+
+    def __init__(self, backbone: Backbone, *, remember: int = 4096, max_length: int = 256) -> None:
+        self.backbone = backbone
+        self.remember = remember
+        self.max_length = max_length
+        self._states: OrderedDict[str, Tensor] = OrderedDict()
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str], batch_size: int = 64) -> tuple[Tensor, Tensor]:
+        """Return the states of some instructions, padded to the longest.
+
+        Returns
+        -------
+        states
+            float32 [len(prompts), longest, d_model]
+        mask
+            int64 [len(prompts), longest], 1 where there is a token
+        """
+        self._encode_missing([prompt for prompt in dict.fromkeys(prompts) if prompt not in self._states], batch_size)
+        found = [self._states[prompt] for prompt in prompts]
+        for prompt in prompts:
+            self._states.move_to_end(prompt)
+        longest = max((len(states) for states in found), default=0)
+        width = int(self.backbone.model.config.d_model)
+        padded = torch.zeros(len(prompts), longest, width, device=self.backbone.device)
+        mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=self.backbone.device)
+        for row, states in enumerate(found):
+            padded[row, : len(states)] = states
+            mask[row, : len(states)] = 1
+        while len(self._states) > self.remember:
+            self._states.popitem(last=False)
+        return padded, mask
+
+    def _encode_missing(self, prompts: list[str], batch_size: int) -> None:
+        encoder: Any = self.backbone.model.get_encoder()
+        prompts = sorted(prompts, key=len)
+        for first in range(0, len(prompts), batch_size):
+            batch = prompts[first : first + batch_size]
+            ids, mask = self.backbone.encode_texts(batch, self.max_length)
+            states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+            for prompt, row, length in zip(batch, states, mask.sum(dim=1).tolist(), strict=True):
+                self._states[prompt] = row[:length].clone()
+
+
+@torch.no_grad()
+def mean_states(backbone: Backbone, texts: Sequence[str], *, max_length: int = 96, batch_size: int = 64) -> Tensor:
+    """Encode texts and average each one's encoder states over its tokens: float32 [len(texts), d_model]."""
+    encoder: Any = backbone.model.get_encoder()
+    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    means = torch.zeros(len(texts), int(backbone.model.config.d_model), device=backbone.device)
+    for first in range(0, len(order), batch_size):
+        rows = order[first : first + batch_size]
+        ids, mask = backbone.encode_texts([texts[row] for row in rows], max_length)
+        states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        weights = mask.unsqueeze(-1)
+        means[rows] = (states * weights).sum(dim=1) / weights.sum(dim=1)
+    return means
+
+
+@torch.no_grad()
+def mean_embeddings(backbone: Backbone, texts: Sequence[str], *, max_length: int = 96) -> Tensor:
+    """Average the input embeddings of each text's tokens, the end token left out: float32 [len(texts), d_model]."""
+    table = backbone.model.get_input_embeddings().weight
+    rows = backbone.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    means = torch.zeros(len(texts), table.shape[1], device=backbone.device)
+    for at, row in enumerate(rows):
+        if row:
+            means[at] = table[torch.tensor(row[:max_length], device=table.device)].float().mean(dim=0)
+    return means

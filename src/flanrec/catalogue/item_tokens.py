@@ -1,0 +1,292 @@
+"""The item-token reading: every item is one virtual token of the T5 decoder.
+
+The encoder reads the instruction (wish, profile, wording); the decoder reads the history as one vector
+an item and predicts, at every position, the next item. One forward pass scores the whole catalogue.
+
+An item's vectors are made from its text plus a learned part, so an item that nobody has touched can be
+read and recommended at once: its learned part is estimated from its text (`estimate_untouched`).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flanrec.backbone import Backbone
+from flanrec.backbone.prompts import mean_embeddings, mean_states
+from flanrec.catalogue.factors import TransitionFactors, rotation
+from flanrec.catalogue.items import Catalogue
+
+# T5's decoder stream is some hundreds long, an order above the norm of what its blocks add:
+# vectors much shorter drown, and much longer ones never learn.
+_INPUT_SCALE = 8.0
+_LEARNED_SCALE = 5.0
+_OUTPUT_SCALE = 3.0
+_TEXT_OUTPUT_SCALE = 0.05
+
+
+class ItemTokenSettings(BaseModel):
+    """Shape of the item-token reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: int = Field(default=4, ge=1)
+    """Decoder blocks, the first ones of the backbone's; at most as many as it has."""
+    window: int = Field(default=40, ge=1)
+    """Newest events of a history that are read."""
+    rank: int = Field(default=64, ge=1)
+    """Columns of the transition factors that the learned vectors start from."""
+    damping: float = Field(default=50.0, gt=0)
+    """Evidence, in events, that an item's transitions need to count against the overall shares."""
+    block_gain: float = Field(default=0.3, gt=0)
+    """What the blocks' output maps are multiplied with at the start, so that the factors are heard through them."""
+    heads: int = Field(default=4, ge=1)
+    """Heads of the attention from each position to the instruction."""
+    head_width: int = Field(default=64, ge=1)
+    """Width of each of these heads."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Dropout on item vectors and states."""
+    ridge: float = Field(default=30.0, gt=0)
+    """Regularisation of the estimate of untouched items' vectors from their text."""
+
+
+class ItemTokens(nn.Module):
+    """Item vectors, decoder blocks and the attention to the instruction.
+
+    Parameters
+    ----------
+    backbone
+        Whose first decoder blocks are copied; it is not changed.
+    n_items
+        Size of the catalogue.
+    settings
+        The shape.
+    """
+
+    text_input: Tensor
+    text_output: Tensor
+    mean_input: Tensor
+    mean_output: Tensor
+
+    def __init__(self, backbone: Backbone, n_items: int, settings: ItemTokenSettings) -> None:
+        super().__init__()
+        width = int(backbone.model.config.d_model)
+        inner = settings.heads * settings.head_width
+        self.settings = settings
+        self.decoder = _first_blocks(backbone, settings.layers)
+        self.register_buffer("text_input", torch.zeros(n_items, width))
+        self.register_buffer("text_output", torch.zeros(n_items, width))
+        self.register_buffer("mean_input", torch.zeros(width))
+        self.register_buffer("mean_output", torch.zeros(width))
+        self.start = nn.Parameter(torch.randn(width) * 5)
+        self.learned_input = nn.Parameter(torch.randn(n_items, width) * 0.02)
+        self.learned_output = nn.Parameter(torch.randn(n_items, width) * 0.02)
+        self.bias = nn.Parameter(torch.zeros(n_items))
+        self.norm = nn.LayerNorm(width)
+        self.text_map = nn.Linear(width, width, bias=False)
+        # Attention from positions to the instruction, with outputs in a space of their own that only
+        # the items' text answers to; it starts at zero, as an adapter does.
+        self.prompt_norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, inner, bias=False)
+        self.key = nn.Linear(width, inner, bias=False)
+        self.value = nn.Linear(width, inner, bias=False)
+        self.mix = nn.Linear(inner, inner, bias=False)
+        nn.init.zeros_(self.mix.weight)
+        self.text_norm = nn.LayerNorm(width)
+        self.text_answer = nn.Linear(width, inner, bias=False)
+
+    @classmethod
+    def build(
+        cls, backbone: Backbone, catalogue: Catalogue, factors: TransitionFactors, settings: ItemTokenSettings
+    ) -> ItemTokens:
+        """Make the module for a catalogue, its learned vectors starting from transition factors."""
+        tokens = cls(backbone, len(catalogue), settings).to(backbone.device)
+        read, answered = _text_vectors(backbone, item_texts(catalogue))
+        with torch.no_grad():
+            tokens.mean_input.copy_(read.mean(dim=0))
+            tokens.mean_output.copy_(answered.mean(dim=0))
+            tokens.text_input.copy_(_of_length(read - tokens.mean_input))
+            tokens.text_output.copy_(answered - tokens.mean_output)
+            tokens._start_from(factors)
+            for name, weight in tokens.decoder.named_parameters():
+                if name.endswith((".o.weight", ".wo.weight")):
+                    weight.mul_(settings.block_gain)
+        return tokens
+
+    def _start_from(self, factors: TransitionFactors) -> None:
+        width = self.start.shape[0]
+        rank = min(factors.before.shape[1], width)
+        spread = rotation(rank, width)
+        before, after = factors.before[:, :rank] @ spread, factors.after[:, :rank] @ spread
+        length = before.norm(dim=1).mean().clamp(min=1e-6)
+        noise = 0.02 * torch.randn(before.shape)
+        self.learned_input.copy_(before / length * math.sqrt(width) / _LEARNED_SCALE + noise)
+        # The normalised state is sqrt(width) long: undo that, so that state . output is the log ratio.
+        self.learned_output.copy_(after * length / math.sqrt(width) / _OUTPUT_SCALE)
+        self.bias.copy_(factors.log_share)
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return int(self.bias.shape[0])
+
+    def inputs(self) -> Tensor:
+        """What the decoder reads of each item: [n_items, d_model]."""
+        return _INPUT_SCALE * (self.text_input + _LEARNED_SCALE * self.learned_input)
+
+    def outputs(self) -> Tensor:
+        """What states are compared with: [n_items, d_model + heads * head_width]."""
+        own = _OUTPUT_SCALE * self.learned_output + _TEXT_OUTPUT_SCALE * self.text_map(self.text_output)
+        return torch.cat([own, self.text_answer(self.text_norm(self.text_output))], dim=1)
+
+    def forward(self, histories: Tensor, prompt_states: Tensor, prompt_mask: Tensor) -> Tensor:
+        """Read histories and instructions.
+
+        Parameters
+        ----------
+        histories
+            int64 [batch, length], catalogue indices, oldest first, padded at the end by any index.
+        prompt_states
+            float32 [batch, prompt length, d_model], the instruction's encoder states.
+        prompt_mask
+            int64 [batch, prompt length].
+
+        Returns
+        -------
+        Tensor
+            float32 [batch, length + 1, d_model + heads * head_width]; row ``t`` has read the first ``t`` items.
+        """
+        rate = self.settings.dropout
+        items = functional.embedding(histories, self.inputs())
+        start = (_INPUT_SCALE * self.start).expand(len(histories), 1, -1)
+        stream = functional.dropout(torch.cat([start, items], dim=1), rate, self.training)
+        read = self.decoder(
+            inputs_embeds=stream,
+            encoder_hidden_states=prompt_states,
+            encoder_attention_mask=prompt_mask,
+            use_cache=False,
+        ).last_hidden_state
+        states = self.norm(5 * read.float())
+        asked = self._attend(states, prompt_states, prompt_mask)
+        return torch.cat([functional.dropout(states, rate, self.training), asked], dim=-1).float()
+
+    def _attend(self, states: Tensor, prompt_states: Tensor, prompt_mask: Tensor) -> Tensor:
+        def split(rows: Tensor) -> Tensor:
+            return rows.view(*rows.shape[:-1], self.settings.heads, -1).transpose(1, 2)
+
+        words = self.prompt_norm(prompt_states)
+        mask = prompt_mask.bool()[:, None, None, :]
+        found = functional.scaled_dot_product_attention(
+            split(self.query(states)), split(self.key(words)), split(self.value(words)), attn_mask=mask
+        )
+        mixed: Tensor = self.mix(found.transpose(1, 2).flatten(2))
+        return mixed
+
+    def logits(self, states: Tensor, outputs: Tensor | None = None) -> Tensor:
+        """Score every item: [..., n_items], log-probabilities up to a constant of each row."""
+        return states @ (self.outputs() if outputs is None else outputs).t() + self.bias
+
+    @torch.no_grad()
+    def estimate_untouched(self, touched: Tensor, counts: Tensor) -> None:
+        """Estimate the learned part of items without events from the texts of the others.
+
+        Ridge regression from the text vectors onto input vector, output vector and bias, each touched
+        item weighted by the square root of its events.
+
+        Parameters
+        ----------
+        touched
+            bool [n_items]
+        counts
+            float32 [n_items], events of each item.
+        """
+        if bool(touched.all()) or not bool(touched.any()):
+            return
+        features = functional.layer_norm(self.text_output, self.text_output.shape[1:])
+        known = torch.cat([self.learned_input, self.learned_output, self.bias[:, None]], dim=1)
+        weight = counts[touched].sqrt()[:, None]
+        mean = (known[touched] * weight).sum(0) / weight.sum()
+        x, y = features[touched] * weight.sqrt(), (known[touched] - mean) * weight.sqrt()
+        penalty = self.settings.ridge * float(weight.mean()) * torch.eye(x.shape[1], device=x.device)
+        solution = torch.linalg.solve(x.t() @ x + penalty * x.shape[1] ** 0.5, x.t() @ y)
+        estimate = features[~touched] @ solution + mean
+        width = self.learned_input.shape[1]
+        self.learned_input[~touched] = estimate[:, :width]
+        self.learned_output[~touched] = estimate[:, width : 2 * width]
+        self.bias[~touched] = estimate[:, -1]
+
+    @torch.no_grad()
+    def extended(self, backbone: Backbone, catalogue: Catalogue, counts: Any) -> ItemTokens:
+        """A copy for a catalogue with further items behind the present ones, estimated from their text.
+
+        Parameters
+        ----------
+        catalogue
+            The larger one.
+        counts
+            int64 [n_items], events of the present items; those without any are estimated too.
+        """
+        added = len(catalogue) - self.n_items
+        read, answered = _text_vectors(backbone, item_texts(catalogue)[self.n_items :])
+        larger = ItemTokens(backbone, len(catalogue), self.settings).to(backbone.device)
+        state = {name: value.clone() for name, value in self.state_dict().items()}
+        state["text_input"] = torch.cat([self.text_input, _of_length(read - self.mean_input)])
+        state["text_output"] = torch.cat([self.text_output, answered - self.mean_output])
+        for name in ("learned_input", "learned_output", "bias"):
+            state[name] = torch.cat([state[name], torch.zeros(added, *state[name].shape[1:], device=self.bias.device)])
+        larger.load_state_dict(state)
+        events = torch.cat([torch.as_tensor(counts, dtype=torch.float32), torch.zeros(added)]).to(self.bias.device)
+        larger.estimate_untouched(events > 0, events)
+        return larger.eval()
+
+
+def item_texts(catalogue: Catalogue) -> list[str]:
+    """What the item vectors are made from: title, categories and text of each item."""
+    return [
+        " ".join(part for part in (title, ", ".join(categories), text) if part)
+        for title, categories, text in zip(catalogue.titles, catalogue.categories, catalogue.texts, strict=True)
+    ]
+
+
+def _first_blocks(backbone: Backbone, layers: int) -> nn.Module:
+    """Copy the first decoder blocks with the final norm, without the vocabulary table."""
+    decoder: Any = backbone.model.get_decoder()
+    stack = copy.deepcopy(decoder, memo={id(decoder.embed_tokens): None})
+    stack.block = nn.ModuleList(list(stack.block)[:layers])
+    stack.requires_grad_(True)
+    result: nn.Module = stack.float()
+    return result
+
+
+def _text_vectors(backbone: Backbone, texts: list[str]) -> tuple[Tensor, Tensor]:
+    """What the decoder reads, and what the encoder says, of some texts: [n, d_model] each."""
+    return mean_embeddings(backbone, texts), mean_states(backbone, texts)
+
+
+def _of_length(vectors: Tensor) -> Tensor:
+    return functional.normalize(vectors, dim=1) * math.sqrt(vectors.shape[1])
+
+
+def pad_histories(histories: Sequence[Any], window: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Stack the newest `window` events of each history.
+
+    Returns
+    -------
+    items
+        int64 [n, longest], padded at the end with 0.
+    lengths
+        int64 [n]
+    """
+    newest = [history[-window:] for history in histories]
+    lengths = torch.tensor([len(history) for history in newest], dtype=torch.long)
+    items = torch.zeros(len(newest), int(lengths.max()) if len(newest) else 0, dtype=torch.long)
+    for row, history in enumerate(newest):
+        items[row, : len(history)] = torch.as_tensor(history, dtype=torch.long)
+    return items.to(device), lengths.to(device)

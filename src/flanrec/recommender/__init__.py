@@ -1,0 +1,19 @@
+"""The recommender: fitted on a log, asked for items, saved and loaded."""
+
+from flanrec.recommender.calibration import Calibration
+from flanrec.recommender.core import READINGS, Reading, Recommender
+from flanrec.recommender.readings import Asking
+from flanrec.recommender.settings import PRESETS, RecommenderSettings, TaskWeights, TokenTuning, WordTuning
+
+__all__ = [
+    "PRESETS",
+    "READINGS",
+    "Asking",
+    "Calibration",
+    "Reading",
+    "Recommender",
+    "RecommenderSettings",
+    "TaskWeights",
+    "TokenTuning",
+    "WordTuning",
+]

@@ -1,0 +1,118 @@
+"""The fitted parts of a recommender, put together once."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from flanrec.backbone import Backbone
+from flanrec.backbone.prompts import PromptEncoder
+from flanrec.catalogue import Catalogue
+from flanrec.catalogue.facets import Facets
+from flanrec.catalogue.item_tokens import ItemTokens
+from flanrec.catalogue.like_rates import LikeRates
+from flanrec.catalogue.prompter import Prompter
+from flanrec.data import Dataset
+from flanrec.errors import NotFoundError
+from flanrec.recommender.calibration import Calibration
+from flanrec.recommender.prompting import make_prompter
+from flanrec.recommender.settings import RecommenderSettings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What fitting made, and what of the log recommending needs.
+
+    Attributes
+    ----------
+    dataset
+        All that is known: the histories to recommend from.
+    tokens, calibration
+        Of the item-token and the match reading.
+    """
+
+    dataset: Dataset
+    catalogue: Catalogue
+    prompter: Prompter
+    facets: Facets
+    rates: LikeRates
+    tokens: ItemTokens
+    calibration: Calibration
+    encoder: PromptEncoder
+
+    @classmethod
+    def assemble(
+        cls,
+        backbone: Backbone,
+        dataset: Dataset,
+        tokens: ItemTokens,
+        calibration: Calibration,
+        settings: RecommenderSettings,
+    ) -> Parts:
+        """Put the parts together from what is fitted and the log."""
+        catalogue = Catalogue.from_dataset(dataset, backbone.tokenizer)
+        return cls(
+            dataset=dataset,
+            catalogue=catalogue,
+            prompter=make_prompter(backbone, catalogue, settings),
+            facets=Facets.of(catalogue),
+            rates=LikeRates.of(dataset.sequences(), settings.liked_rating),
+            tokens=tokens,
+            calibration=calibration,
+            encoder=PromptEncoder(backbone),
+        )
+
+    @cached_property
+    def trained(self) -> set[Any]:
+        """Ids of the items that have interactions."""
+        return set(self.dataset.interactions["item_id"].unique().to_list())
+
+    @cached_property
+    def _by_title(self) -> dict[str, int]:
+        return {title.casefold(): index for index, title in reversed(list(enumerate(self.catalogue.titles)))}
+
+    def find(self, entry: Any) -> int:
+        """The catalogue index of an item id or a title.
+
+        Raises
+        ------
+        NotFoundError
+            It is neither; the message names the closest titles.
+        """
+        if entry in self.catalogue:
+            return self.catalogue.index_of(entry)
+        words = str(entry).strip()
+        if words.casefold() in self._by_title:
+            return self._by_title[words.casefold()]
+        if isinstance(entry, str) and words.lstrip("-").isdigit() and int(words) in self.catalogue:
+            return self.catalogue.index_of(int(words))
+        close = difflib.get_close_matches(words.casefold(), self._by_title, n=3, cutoff=0.5)
+        advice = ", ".join(repr(self.catalogue.titles[self._by_title[title]]) for title in close)
+        raise NotFoundError(
+            f"{entry!r} is neither an item id nor a title of the catalogue"
+            + (f"; the closest titles are {advice}" if advice else "; write a title as the items table has it")
+        )
+
+    def extended(self, backbone: Backbone, new_items: pl.DataFrame, settings: RecommenderSettings) -> Parts:
+        """With further items behind the present ones, known by their text alone.
+
+        Items that are in the catalogue already keep their place.
+        """
+        fresh = new_items.filter([item not in self.catalogue for item in new_items["item_id"].to_list()])
+        if fresh.height == 0:
+            return self
+        catalogue = self.catalogue.extended(fresh, backbone.tokenizer)
+        return Parts(
+            dataset=self.dataset,
+            catalogue=catalogue,
+            prompter=make_prompter(backbone, catalogue, settings),
+            facets=Facets.of(catalogue),
+            rates=self.rates,
+            tokens=self.tokens.extended(backbone, catalogue, self.catalogue.popularity),
+            calibration=self.calibration,
+            encoder=self.encoder,
+        )

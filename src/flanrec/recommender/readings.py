@@ -1,0 +1,226 @@
+"""The three readings of a tuned model, each as scores for people of one catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flanrec.backbone import Backbone
+from flanrec.backbone.prompts import PromptEncoder
+from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
+from flanrec.catalogue.like_rates import LikeRates
+from flanrec.catalogue.people import Person
+from flanrec.catalogue.prompter import Prompter
+from flanrec.generation import (
+    Normalisation,
+    first_token_ids,
+    generate_items,
+    title_log_probabilities,
+    yes_no_logits,
+)
+from flanrec.metrics import top_k
+from flanrec.recommender.calibration import Calibration
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a request says beside the user's history.
+
+    Attributes
+    ----------
+    wish, avoid
+        Plain words; "" for none.
+    held_out
+        Word the instruction by a template that tuning did not see.
+    seed
+        Draw the template of each user by this seed; None takes the first that fits.
+    rewrite
+        Changes each instruction before the model reads it; for tests of what the words do.
+    """
+
+    wish: str = ""
+    avoid: str = ""
+    held_out: bool = False
+    seed: int | None = None
+    rewrite: Callable[[str], str] | None = None
+
+
+NOTHING = Asking()
+
+
+class TokenReading:
+    """Scores the whole catalogue at once by item tokens."""
+
+    def __init__(self, tokens: ItemTokens, encoder: PromptEncoder, prompter: Prompter, batch_size: int = 64) -> None:
+        self.tokens = tokens
+        self.encoder = encoder
+        self.prompter = prompter
+        self.batch_size = batch_size
+
+    def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
+        """The instruction of each user as the encoder reads it."""
+        words = []
+        for at, (user, said) in enumerate(zip(users, _each(asking, len(users)), strict=True)):
+            task = self.prompter.item_tokens(user, self.tokens.settings.window, wish=said.wish, avoid=said.avoid)
+            rng = None if said.seed is None else np.random.default_rng([said.seed, at])
+            prompt = self.prompter.word(task, rng, held_out=said.held_out).prompt
+            words.append(said.rewrite(prompt) if said.rewrite else prompt)
+        return words
+
+    def batches(
+        self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING
+    ) -> Iterator[tuple[slice, Floats]]:
+        """Yield slices of the users with their log-probabilities float32 [users, n_items] of coming next."""
+        asked = _each(asking, len(users))
+        for first in range(0, len(users), self.batch_size):
+            part = slice(first, min(first + self.batch_size, len(users)))
+            yield part, self._scores(users[part], self.prompts(users[part], asked[part]))
+
+    def scores(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> Floats:
+        """The log-probability of every item coming next: float32 [n_users, n_items]."""
+        scores = np.empty((len(users), self.tokens.n_items), dtype=np.float32)
+        for part, found in self.batches(users, asking):
+            scores[part] = found
+        return scores
+
+    @torch.inference_mode()
+    def _scores(self, users: Sequence[Person], prompts: list[str]) -> Floats:
+        device = self.tokens.bias.device
+        items, lengths = pad_histories([user.items for user in users], self.tokens.settings.window, device)
+        states = self.tokens(items, *self.encoder.encode(prompts))
+        last = states[torch.arange(len(users), device=device), lengths]
+        found: Floats = self.tokens.logits(last).log_softmax(dim=1).float().cpu().numpy()
+        return found
+
+    def top(
+        self,
+        users: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        excluded: Sequence[Ints] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[Ints, Floats]:
+        """The `k` best items of each user, as `generate_items` returns them."""
+        items = np.full((len(users), k), -1, dtype=np.int64)
+        scores = np.full((len(users), k), -np.inf, dtype=np.float32)
+        for part, found in self.batches(users, asking):
+            if allowed is not None:
+                found[:, ~allowed] = -np.inf
+            for row, closed in enumerate(excluded[part] if excluded is not None else ()):
+                found[row, closed] = -np.inf
+            best = top_k(found, k)
+            items[part], scores[part] = best.items, best.scores
+        return items, scores
+
+
+class WordReading:
+    """Spells titles under the catalogue's trie."""
+
+    def __init__(self, backbone: Backbone, prompter: Prompter, num_beams: int) -> None:
+        self.backbone = backbone
+        self.prompter = prompter
+        self.num_beams = num_beams
+
+    def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
+        """The instruction of each user, its history in words."""
+        words = []
+        for at, (user, said) in enumerate(zip(users, _each(asking, len(users)), strict=True)):
+            task = self.prompter.sequential(user, wish=said.wish, avoid=said.avoid)
+            rng = None if said.seed is None else np.random.default_rng([said.seed, at])
+            prompt = self.prompter.word(task, rng, held_out=said.held_out).prompt
+            words.append(said.rewrite(prompt) if said.rewrite else prompt)
+        return words
+
+    def top(
+        self,
+        users: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        excluded: Sequence[Ints] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        normalisation: Normalisation = "vocabulary",
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[Ints, Floats]:
+        """Decode the `k` most probable titles; every one is an item, no one twice, no excluded one."""
+        trie = self.prompter.catalogue.trie
+        return generate_items(
+            self.backbone,
+            self.prompts(users, asking),
+            trie if allowed is None else trie.only(np.flatnonzero(allowed).tolist()),
+            k=k,
+            num_beams=max(self.num_beams, k),
+            excluded=None if excluded is None else [set(closed.tolist()) for closed in excluded],
+            normalisation=normalisation,
+            progress=progress,
+        )
+
+    def scores(
+        self,
+        users: Sequence[Person],
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        candidates: Sequence[Sequence[int]] | None = None,
+    ) -> Floats:
+        """The exact log-probability of titles, of all or of each user's candidates: float32 [n_users, n]."""
+        rows = self.prompter.catalogue.token_rows
+        return title_log_probabilities(self.backbone, self.prompts(users, asking), rows, candidates=candidates)
+
+
+class MatchReading:
+    """Says how probable it is that a user likes an item."""
+
+    def __init__(self, backbone: Backbone, prompter: Prompter, rates: LikeRates, calibration: Calibration) -> None:
+        self.backbone = backbone
+        self.prompter = prompter
+        self.rates = rates
+        self.calibration = calibration
+        words = prompter.templates[0].wording.words
+        self.yes_ids = first_token_ids(backbone.tokenizer, [words["yes"]])
+        self.no_ids = first_token_ids(backbone.tokenizer, [words["no"]])
+
+    def prompts(self, users: Sequence[Person], items: Sequence[int]) -> list[str]:
+        """The question about each pair."""
+        return [
+            self.prompter.word(self.prompter.match(user, int(item))).prompt
+            for user, item in zip(users, items, strict=True)
+        ]
+
+    def odds(
+        self, users: Sequence[Person], items: Sequence[int], progress: Callable[[int], None] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Log odds of yes by the like rates, and by the words: float64 [n] each."""
+        likes = np.array([self._likes(user) for user in users], dtype=np.float64).reshape(-1, 2)
+        rule = self.rates.log_odds(np.asarray(items, dtype=np.int64), likes[:, 0], likes[:, 1])
+        words = yes_no_logits(
+            self.backbone.model,
+            self.backbone.tokenizer,
+            self.prompts(users, items),
+            None,
+            self.yes_ids,
+            self.no_ids,
+            progress=progress,
+        )
+        return rule, words.astype(np.float64)
+
+    def probabilities(
+        self, users: Sequence[Person], items: Sequence[int], progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float64]:
+        """Calibrated probability of yes: float64 [n]."""
+        return self.calibration.probabilities(*self.odds(users, items, progress))
+
+    def _likes(self, user: Person) -> tuple[int, int]:
+        rated = user.ratings[~np.isnan(user.ratings)]
+        return int((rated >= self.prompter.liked_rating).sum()), len(rated)
+
+
+def _each(asking: Asking | Sequence[Asking], count: int) -> Sequence[Asking]:
+    return [asking] * count if isinstance(asking, Asking) else asking

@@ -1,0 +1,102 @@
+"""A fitted recommender as a folder: safetensors, JSON, Parquet and a manifest written last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+
+from flanrec.artefact import MANIFEST, saving, verify_manifest
+from flanrec.backbone import load_backbone
+from flanrec.catalogue.item_tokens import ItemTokens
+from flanrec.data import Dataset
+from flanrec.errors import CheckpointError
+from flanrec.recommender.calibration import Calibration
+from flanrec.recommender.parts import Parts
+from flanrec.recommender.settings import RecommenderSettings
+
+if TYPE_CHECKING:
+    from flanrec.recommender.core import Recommender
+
+_KIND = "recommender"
+_TABLES = ("interactions", "items", "users", "reviews")
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder looks like a saved recommender."""
+    return (folder / MANIFEST).is_file() and (folder / "recommender.json").is_file()
+
+
+def save(recommender: Recommender, folder: Path) -> None:
+    """Write a fitted recommender; all or nothing."""
+    parts, settings = recommender.parts, recommender.settings
+    about = {"kind": _KIND, "items": len(parts.catalogue), "backbone": recommender.backbone.source.name}
+    with saving(folder, about) as draft:
+        recommender.backbone.save(draft / "backbone")
+        state = {name: value.detach().cpu().contiguous() for name, value in parts.tokens.state_dict().items()}
+        save_file(state, draft / "item_tokens.safetensors")
+        kept = _copy_templates(settings.templates, draft / "templates")
+        body = {
+            "settings": settings.model_copy(update={"templates": kept}).model_dump(mode="json"),
+            "calibration": parts.calibration.to_dict(),
+            "data": parts.dataset.name,
+        }
+        (draft / "recommender.json").write_text(json.dumps(body, indent=1, ensure_ascii=False), encoding="utf-8")
+        for name in _TABLES:
+            table: pl.DataFrame | None = getattr(parts.dataset, name)
+            if table is not None:
+                table.write_parquet(draft / f"{name}.parquet")
+
+
+def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto") -> Recommender:
+    """Load a folder that `save` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        The folder is damaged, unfinished, or of another version.
+    """
+    from flanrec.recommender.core import Recommender
+
+    about = verify_manifest(folder)
+    if about.get("kind") != _KIND:
+        raise CheckpointError(f"{folder} holds a {about.get('kind', 'folder')!s}, not a recommender")
+    body = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
+    try:
+        settings = RecommenderSettings.model_validate(body["settings"])
+    except ValidationError as problem:
+        raise CheckpointError(f"{folder}/recommender.json is of another version of flanrec: {problem}") from problem
+    settings = settings.model_copy(update={"templates": tuple(str(folder / path) for path in settings.templates)})
+    backbone = load_backbone(folder / "backbone", device=device, precision=precision)
+    tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES
+              if (folder / f"{name}.parquet").is_file()}  # fmt: skip
+    dataset = Dataset(
+        tables["interactions"], tables["items"], tables.get("users"), tables.get("reviews"), name=body["data"]
+    )
+    tokens = ItemTokens(backbone, dataset.items.height, settings.item_tokens)
+    tokens.load_state_dict(load_file(folder / "item_tokens.safetensors"), strict=True)
+    recommender = Recommender(backbone, settings)
+    backbone.model.requires_grad_(False)
+    calibration = Calibration(**body["calibration"])
+    recommender.adopt(Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, settings))
+    return recommender
+
+
+def _copy_templates(templates: tuple[str, ...], target: Path) -> tuple[str, ...]:
+    """Keep a copy of a user's templates beside the weights that learnt them."""
+    kept = []
+    for number, template in enumerate(templates):
+        source = Path(template)
+        name = f"{number}-{source.name}"
+        target.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target / name)
+        else:
+            shutil.copy2(source, target / name)
+        kept.append(f"{target.name}/{name}")
+    return tuple(kept)

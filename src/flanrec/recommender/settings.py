@@ -1,0 +1,158 @@
+"""The settings of a recommender, and the presets that fill them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flanrec.catalogue.item_tokens import ItemTokenSettings
+from flanrec.errors import SettingsError
+from flanrec.tuning.settings import OptimizerName
+
+Preset = Literal["fast", "balanced", "best"]
+PRESETS: tuple[Preset, ...] = ("fast", "balanced", "best")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class TaskWeights(_Settings):
+    """How often each family of instructions has its turn in tuning the T5, relative to the others."""
+
+    sequential: float = Field(default=0.55, ge=0)
+    """Which item comes next."""
+    wish: float = Field(default=0.1, ge=0)
+    """Which item comes next, of those that fit a wish."""
+    match: float = Field(default=0.25, ge=0)
+    """Whether a user likes an item."""
+    pick: float = Field(default=0.03, ge=0)
+    """Which of some candidates comes next."""
+    rating: float = Field(default=0.04, ge=0)
+    """Which rating a user gives; only with ratings."""
+    profile: float = Field(default=0.03, ge=0)
+    """How a user's taste is summed up."""
+    item_from_description: float = Field(default=0.05, ge=0)
+    """Which item a text describes; only where items have texts."""
+    description_from_item: float = Field(default=0.02, ge=0)
+    """What a text about an item says; only where items have texts."""
+    review_rating: float = Field(default=0.05, ge=0)
+    """Which rating a review came with; only with rated reviews."""
+
+
+class WordTuning(_Settings):
+    """Instruction tuning of the T5 itself, for generation and match."""
+
+    steps: int = Field(default=400, ge=0)
+    """Weight updates; 0 leaves the backbone as it is."""
+    method: Literal["full", "lora"] = "full"
+    """full trains all blocks, lora low-rank adapters that are merged afterwards."""
+    rank: int = Field(default=16, ge=1)
+    """Rank of the adapters; lora only."""
+    batch_size: int = Field(default=16, ge=1)
+    """Prompts an update."""
+    accumulation: int = Field(default=1, ge=1)
+    """Forward passes the batch is made of: batch_size prompts each."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Peak rate."""
+    optimizer: OptimizerName = "adamw"
+    """See TrainerSettings."""
+    answers: int = Field(default=6, ge=1)
+    """Most answers of a question for the next item: it and the ones after it."""
+    weights: TaskWeights = TaskWeights()
+    """The mixture."""
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Steps between measurements of NDCG@10 of generation; None measures only at the end."""
+    patience: int | None = Field(default=None, ge=1)
+    """Measurements without improvement before it stops."""
+
+
+class TokenTuning(_Settings):
+    """Tuning of the item-token reading."""
+
+    passes: float = Field(default=8, gt=0)
+    """Windows drawn for each user."""
+    batch_size: int = Field(default=32, ge=1)
+    """Windows an update."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Peak rate of the decoder blocks."""
+    vector_rate: float = Field(default=1e-3, gt=0)
+    """Peak rate of the item vectors and the attention to the instruction."""
+    optimizer: OptimizerName = "adamw"
+    """See TrainerSettings."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Decay of all weights."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the moving average of the weights; 0 is off."""
+    wishes: float = Field(default=0.35, ge=0, le=1)
+    """Share of the windows whose instruction carries a wish."""
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Label smoothing."""
+    evaluations: int = Field(default=4, ge=1)
+    """Measurements of NDCG@10 on the validation events, evenly over the passes."""
+    patience: int | None = Field(default=2, ge=1)
+    """Measurements without improvement before it stops."""
+    refit: bool = False
+    """Tune once more from the start on training and validation events, as many steps as were best."""
+
+
+class RecommenderSettings(_Settings):
+    """Everything that decides what `fit` does."""
+
+    languages: tuple[str, ...] = ("en",)
+    """Languages of the instructions in tuning; the first is used in recommending."""
+    templates: tuple[str, ...] = ()
+    """Files or folders of further templates."""
+    noun: str = ""
+    """What one item is called in prompts, such as movie."""
+    nouns: str = ""
+    """What several are called."""
+    liked_rating: float = 4.0
+    """The least rating that means a like."""
+    titles: int = Field(default=8, ge=1)
+    """Most titles of a history in a prompt."""
+    max_tokens: int = Field(default=128, ge=16)
+    """Longest prompt."""
+    num_beams: int = Field(default=20, ge=1)
+    """Beams of generation."""
+    unreadable_limit: float = Field(default=0.05, gt=0, le=1)
+    """Largest share of the catalogue's characters that the backbone may lack."""
+    validation_users: int = Field(default=1000, ge=1)
+    """Most users that a measurement during tuning asks."""
+    autocast: Literal["off", "bf16", "auto"] = "auto"
+    """Number format of tuning; auto takes bf16 where the hardware multiplies in it."""
+    checkpoint_seconds: float | None = Field(default=120.0, gt=0)
+    """Seconds between checkpoints, where a folder is given."""
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Decides every draw."""
+    words: WordTuning = WordTuning()
+    """Tuning of the T5."""
+    item_tokens: ItemTokenSettings = ItemTokenSettings()
+    """Shape of the item-token reading."""
+    tokens: TokenTuning = TokenTuning()
+    """Tuning of the item-token reading."""
+
+    @classmethod
+    def preset(cls, name: str, **changes: object) -> RecommenderSettings:
+        """The settings of a preset, with single ones changed.
+
+        ``fast`` leaves the T5's own weights alone and tunes the item tokens briefly; ``balanced`` takes
+        minutes for 100,000 events on two cores; ``best`` takes about an hour.
+
+        Raises
+        ------
+        SettingsError
+            The preset is unknown.
+        """
+        known: dict[str, dict[str, object]] = {
+            "fast": {"words": WordTuning(steps=0), "tokens": TokenTuning(passes=3, evaluations=1)},
+            "balanced": {},
+            "best": {
+                "words": WordTuning(steps=4000, evaluate_every=1000, patience=2),
+                "tokens": TokenTuning(passes=12, evaluations=8, patience=3, refit=True),
+            },
+        }
+        if name not in known:
+            raise SettingsError(f"preset {name!r} is not known; use one of {', '.join(PRESETS)}")
+        return cls.model_validate({**known[name], **changes})

@@ -1,0 +1,167 @@
+"""Next-item cross-entropy at every position of a history, under an instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from flanrec.backbone.prompts import PromptEncoder
+from flanrec.catalogue.facets import Facets
+from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
+from flanrec.catalogue.people import Person
+from flanrec.catalogue.prompter import Prompter
+from flanrec.tuning.steps import LossSum
+
+_NOT_ASKED = -100
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of one user's history with an instruction.
+
+    Attributes
+    ----------
+    items
+        What the decoder reads, oldest first.
+    targets
+        One longer: the next item at each position, -100 where none is asked for.
+    prompt
+        The instruction as the encoder reads it.
+    """
+
+    items: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    prompt: str
+
+
+class ItemTokenObjective:
+    """Cross-entropy over the whole catalogue at all positions at once.
+
+    With a wish in the instruction only the positions whose next item fits it are answers, so the model
+    learns what a user with this history takes *when* this is asked for. Aversions work likewise, and
+    since templates name them before or after the wish, the order of the words matters.
+
+    Inputs
+    ------
+    ========== ================================================================
+    users      histories of at least two events, as `Person`
+    prompter   words the wish, the aversion, and the profile before the window
+    encoder    the frozen encoder that reads the instructions
+    ========== ================================================================
+
+    Parameters
+    ----------
+    wishes, aversions
+        Share of the windows with a wish, and of those with a wish that also have an aversion.
+    told
+        Share of the windows whose instruction tells the profile.
+    smoothing
+        Label smoothing.
+
+    References
+    ----------
+    All positions at once: Kang and McAuley, "Self-attentive sequential recommendation", 2018; the full
+    softmax: Klenitskiy and Vasilev, "Turning dross into gold loss", 2023.
+    """
+
+    name = "item_tokens"
+
+    def __init__(
+        self,
+        tokens: ItemTokens,
+        encoder: PromptEncoder,
+        prompter: Prompter,
+        users: Sequence[Person],
+        facets: Facets,
+        *,
+        wishes: float = 0.35,
+        aversions: float = 0.35,
+        told: float = 0.5,
+        smoothing: float = 0.0,
+    ) -> None:
+        self.tokens = tokens
+        self.encoder = encoder
+        self.prompter = prompter
+        self.users = [user for user in users if len(user.items) >= 2]
+        self.facets = facets
+        self.wishes = wishes if len(facets.names) else 0.0
+        self.aversions = aversions
+        self.told = told
+        self.smoothing = smoothing
+
+    def draw(self, rng: np.random.Generator, size: int) -> list[Window]:
+        """Draw windows of users drawn without repetition where there are enough; none where there are no users."""
+        if not self.users:
+            return []
+        if size <= len(self.users):
+            chosen = rng.choice(len(self.users), size=size, replace=False)
+        else:
+            chosen = rng.integers(len(self.users), size=size)
+        return [self._window(self.users[int(user)], rng) for user in chosen]
+
+    def _window(self, user: Person, rng: np.random.Generator) -> Window:
+        width = self.tokens.settings.window
+        count = len(user.items)
+        end = count if count <= width + 1 or rng.random() < 0.3 else int(rng.integers(width + 1, count + 1))
+        first = max(0, end - width - 1)
+        items = user.items[first : end - 1]
+        targets = user.items[first:end].copy()
+        if first > 0:  # what comes after nothing is asked only where nothing came before
+            targets[0] = _NOT_ASKED
+        language = int(rng.integers(len(self.prompter.templates)))
+        wish, avoid = "", ""
+        if rng.random() < self.wishes:
+            wish, avoid, targets = self._ask(targets, rng, language)
+        told = bool(rng.random() < self.told)
+        known = Person(user.items[:first], user.ratings[:first], user.attributes)
+        task = self.prompter.item_tokens(known, 0, wish=wish, avoid=avoid, told=told, language=language)
+        prompt = self.prompter.word(task, rng, language=language).prompt
+        return Window(items, targets, prompt)
+
+    def _ask(
+        self, targets: NDArray[np.int64], rng: np.random.Generator, language: int
+    ) -> tuple[str, str, NDArray[np.int64]]:
+        """Draw a wish from one of the answers, and keep the answers that fit it."""
+        members = self.facets.members
+        asked = targets >= 0
+        open_ = targets[asked]
+        has = np.zeros((len(targets), members.shape[1]), dtype=bool)
+        has[asked] = members[open_]
+        wanted = np.flatnonzero(members[rng.choice(open_)])
+        if not len(wanted):
+            return "", "", targets
+        facet = int(rng.choice(wanted))
+        fits = has[:, facet]
+        wish = self.prompter.wish_words(self.facets.names[facet], rng, language=language)
+        avoid = ""
+        if rng.random() < self.aversions:
+            # Something that some answers have and others lack: else the aversion would say nothing.
+            unwanted = np.flatnonzero(has.any(axis=0) & ~has[fits].all(axis=0))
+            unwanted = unwanted[unwanted != facet]
+            if len(unwanted):
+                other = int(rng.choice(unwanted))
+                fits = fits & ~has[:, other]
+                avoid = self.prompter.wish_words(self.facets.names[other], language=language)
+        return wish, avoid, np.where(fits, targets, _NOT_ASKED)
+
+    def loss(self, examples: list[Window]) -> LossSum:
+        """Sum the cross-entropy over the asked positions."""
+        tokens = self.tokens
+        device = tokens.bias.device
+        items, _ = pad_histories([example.items for example in examples], tokens.settings.window, device)
+        targets = torch.full((len(examples), items.shape[1] + 1), _NOT_ASKED, dtype=torch.long)
+        for row, example in enumerate(examples):
+            targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
+        targets = targets.to(device)
+        states = tokens(items, *self.encoder.encode([example.prompt for example in examples]))
+        asked = targets != _NOT_ASKED
+        logits = tokens.logits(states[asked])
+        total = functional.cross_entropy(
+            logits.float(), targets[asked], reduction="sum", label_smoothing=self.smoothing
+        )
+        return LossSum(total, float(asked.sum()))

@@ -1,0 +1,88 @@
+"""Binary cross-entropy of the yes/no answer, on top of what like rates already tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from flanrec.backbone import Backbone
+from flanrec.tuning.steps import LossSum
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One user-item pair in words.
+
+    Attributes
+    ----------
+    prompt
+        The question whether the user would like the item.
+    liked
+        The answer.
+    offset
+        Log odds of yes before the words are read, from the like rates of user and item.
+    """
+
+    prompt: str
+    liked: bool
+    offset: float
+
+
+class MatchObjective:
+    """Binary cross-entropy of ``offset + log P(yes) - log P(no)``.
+
+    The like rates of user and item are known without a language model. As an offset they leave the
+    model the part they cannot tell, as in a generalised linear model with an offset term.
+
+    Inputs
+    ------
+    ================ ====================================================
+    draw_one         draws a `Judgement`
+    yes_ids, no_ids  first tokens of the answers
+    ================ ====================================================
+    """
+
+    name = "match"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        draw_one: Callable[[np.random.Generator], Judgement],
+        yes_ids: list[int],
+        no_ids: list[int],
+        *,
+        max_length: int = 192,
+    ) -> None:
+        self.backbone = backbone
+        self.draw_one = draw_one
+        self.yes_ids = yes_ids
+        self.no_ids = no_ids
+        self.max_length = max_length
+
+    def draw(self, rng: np.random.Generator, size: int) -> list[Judgement]:
+        """Draw pairs."""
+        return [self.draw_one(rng) for _ in range(size)]
+
+    def loss(self, examples: list[Judgement]) -> LossSum:
+        """Sum the binary cross-entropy over the pairs."""
+        model, device = self.backbone.model, self.backbone.device
+        ids, mask = self.backbone.encode_texts([example.prompt for example in examples], self.max_length)
+        start = torch.full((len(examples), 1), model.config.decoder_start_token_id, device=device)
+        encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = model.get_decoder()(
+            input_ids=start, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
+        ).last_hidden_state[:, 0]
+        if getattr(model.config, "scale_decoder_outputs", False):
+            states = states * model.config.d_model**-0.5
+        rows = model.get_output_embeddings().weight[self.yes_ids + self.no_ids]
+        both = functional.linear(states, rows.to(states.dtype)).float()
+        yes = both[:, : len(self.yes_ids)].logsumexp(dim=1)
+        no = both[:, len(self.yes_ids) :].logsumexp(dim=1)
+        offset = torch.tensor([example.offset for example in examples], device=device)
+        liked = torch.tensor([float(example.liked) for example in examples], device=device)
+        total = functional.binary_cross_entropy_with_logits(yes - no + offset, liked, reduction="sum")
+        return LossSum(total, float(len(examples)))

@@ -1,0 +1,247 @@
+"""What the T5 is asked in tuning: questions drawn from users' histories, family by family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from flanrec.catalogue.facets import Facets
+from flanrec.catalogue.like_rates import LikeRates
+from flanrec.catalogue.people import Person
+from flanrec.catalogue.prompter import Prompter
+from flanrec.data.dataset import Dataset
+from flanrec.errors import DataError
+from flanrec.instructions import LeakError, Task, tasks
+from flanrec.instructions.profiles import taste_summary
+from flanrec.instructions.text import occurs
+from flanrec.tuning.objectives.answers import Question
+from flanrec.tuning.objectives.match import Judgement
+
+_TRIES = 20
+
+
+class Questions:
+    """Draws questions about the users of a log; each about what happened after the facts it tells.
+
+    Parameters
+    ----------
+    users
+        With their events; those with fewer than two are passed over.
+    prompter
+        Words them.
+    facets
+        What a wish may name.
+    rates
+        Like rates of the same log.
+    answers
+        Most answers of a question for the next item: the item that came next and those after it, each
+        next one weighted by `decay`. The prompt is encoded once for all.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[Person],
+        prompter: Prompter,
+        facets: Facets,
+        rates: LikeRates,
+        *,
+        answers: int = 4,
+        decay: float = 0.8,
+    ) -> None:
+        self.users = [user for user in users if len(user.items) >= 2]
+        self.rated = [user for user in self.users if not np.isnan(user.ratings[1:]).all()]
+        self.prompter = prompter
+        self.facets = facets
+        self.rates = rates
+        self.answers = answers
+        self.decay = decay
+        self._shares = rates.counts / max(rates.counts.sum(), 1.0)
+
+    def next_item(self, rng: np.random.Generator) -> Question:
+        """Which item comes next after a history."""
+        return self._asked(rng, wished=False)
+
+    def wish(self, rng: np.random.Generator) -> Question:
+        """Which item comes next, of those that fit a wish; where items have nothing to wish for, any."""
+        return self._asked(rng, wished=len(self.facets.names) > 0)
+
+    def _asked(self, rng: np.random.Generator, *, wished: bool) -> Question:
+        for _ in range(_TRIES):
+            user, end = self._moment(rng)
+            person, following = user.before(end), user.items[end:]
+            language = int(rng.integers(len(self.prompter.templates)))
+            told = bool(rng.random() < 0.5)
+            words = ""
+            if wished:
+                facets = np.flatnonzero(self.facets.members[following[0]])
+                if not len(facets):
+                    continue
+                facet = int(rng.choice(facets))
+                following = following[self.facets.members[following, facet]]
+                words = self.prompter.wish_words(self.facets.names[facet], rng, language=language)
+            first = int(following[0])
+            task = self.prompter.sequential(person, first, wish=words, told=told, language=language)
+            question = self._question(task, following[: self.answers].tolist(), rng, language)
+            if question is not None:
+                return question
+        if wished:
+            return self._asked(rng, wished=False)
+        raise LeakError(
+            f"{_TRIES} questions in a row had their answer among their facts; look for titles that contain each other"
+        )
+
+    def _question(self, task: Task, following: list[int], rng: np.random.Generator, language: int) -> Question | None:
+        try:
+            prompt = self.prompter.word(task, rng, language=language).prompt
+        except LeakError:
+            return None
+        titles = [self.prompter.catalogue.titles[item] for item in following]
+        kept = [at for at, title in enumerate(titles) if at == 0 or not occurs(title, prompt)]
+        return Question(prompt, tuple(titles[at] for at in kept), tuple(self.decay**at for at in kept))
+
+    def pick(self, rng: np.random.Generator, candidates: int = 8) -> Question:
+        """Which of some candidates comes next; the others are drawn by popularity."""
+        user, end = self._moment(rng)
+        target = int(user.items[end])
+        titles = self.prompter.catalogue.titles
+        others = rng.choice(len(titles), size=min(4 * candidates, int((self._shares > 0).sum())), p=self._shares,
+                            replace=False)  # fmt: skip
+        seen = set(user.items.tolist())
+        offered = list(dict.fromkeys(titles[item] for item in others if item not in seen))[: candidates - 1]
+        offered = [title for title in offered if title != titles[target]]
+        offered.insert(int(rng.integers(len(offered) + 1)), titles[target])
+        history = [titles[item] for item in user.items[max(0, end - self.prompter.titles // 2) : end]]
+        task = tasks.pick(offered, titles[target], history=history, noun=self.prompter.noun, nouns=self.prompter.nouns)
+        return Question(self.prompter.word(task, rng).prompt, (titles[target],), (1.0,))
+
+    def rating(self, rng: np.random.Generator) -> Question:
+        """Which rating a user gave the next item."""
+        user, end = self._moment(rng, rated=True)
+        item = int(user.items[end])
+        asked = self.prompter.match(user.before(end), item)
+        known = np.concatenate([one.ratings for one in self.rated[:1000]])
+        fields = {name: value for name, value in asked.fields.items() if name != "wish"}
+        fields |= {"low": f"{np.nanmin(known):g}", "high": f"{np.nanmax(known):g}"}
+        task = Task("rating", fields, f"{user.ratings[end]:g}")
+        example = self.prompter.word(task, rng)
+        return Question(example.prompt, (example.target,), (1.0,))
+
+    def profile(self, rng: np.random.Generator) -> Question:
+        """How a user's taste can be summed up."""
+        for _ in range(_TRIES):
+            user, end = self._moment(rng)
+            person = user.before(end)
+            wording = self.prompter.templates[0].wording
+            summary = taste_summary(wording, self.prompter.profile(person))
+            if summary:
+                titles = [self.prompter.catalogue.titles[item] for item in person.items[-self.prompter.titles :]]
+                task = tasks.profile(titles, summary, noun=self.prompter.noun, nouns=self.prompter.nouns)
+                return Question(self.prompter.word(task, rng).prompt, (summary,), (0.3,))
+        return self.next_item(rng)
+
+    def judgement(self, rng: np.random.Generator) -> Judgement:
+        """Whether a user liked the next item; without ratings, whether it was chosen or drawn at random."""
+        user, end = self._moment(rng, rated=self.rates.rated)
+        item, liked = int(user.items[end]), True
+        if self.rates.rated:
+            liked = bool(user.ratings[end] >= self.prompter.liked_rating)
+        elif rng.random() < 0.5:
+            liked = False
+            seen = set(user.items.tolist())
+            for _ in range(_TRIES):
+                item = int(rng.integers(len(self._shares)))
+                if item not in seen:
+                    break
+            else:  # a user who has seen nearly everything
+                item, liked = int(user.items[end]), True
+        likes, counts = user_likes(user, self.prompter.liked_rating)
+        odds = self.rates.log_odds(
+            np.array([item]),
+            np.array([likes]),
+            np.array([counts]),
+            without=np.array([liked]) if self.rates.rated or liked else None,
+        )
+        task = self.prompter.match(user.before(end), item, liked)
+        return Judgement(self.prompter.word(task, rng).prompt, liked, float(odds[0]))
+
+    def _moment(self, rng: np.random.Generator, *, rated: bool = False) -> tuple[Person, int]:
+        """A user, and the place of an event, rated if asked for, that has others before it."""
+        users = self.rated if rated else self.users
+        if not users:
+            what = "rated an item after another one" if rated else "two events"
+            raise DataError(f"none of the users has {what}, so there is nothing to ask; give a longer log")
+        user = users[int(rng.integers(len(users)))]
+        for _ in range(_TRIES):
+            end = int(rng.integers(1, len(user.items)))
+            if not rated or not np.isnan(user.ratings[end]):
+                return user, end
+        return user, int(np.flatnonzero(~np.isnan(user.ratings))[-1])
+
+
+class TextQuestions:
+    """Draws questions about items' own texts and about reviews."""
+
+    def __init__(self, dataset: Dataset, prompter: Prompter) -> None:
+        self.prompter = prompter
+        catalogue = prompter.catalogue
+        self.described = [item for item, text in enumerate(catalogue.texts) if text]
+        self.reviews: list[tuple[str, float]] = []
+        self.low = self.high = 0.0
+        if dataset.reviews is not None and "rating" in dataset.reviews.columns:
+            rated = dataset.reviews.drop_nulls(["rating"])
+            texts, ratings = rated["text"].to_list(), rated["rating"].to_list()
+            self.reviews = [(text, float(rating)) for text, rating in zip(texts, ratings, strict=True) if text]
+        if self.reviews:
+            self.low = min(rating for _, rating in self.reviews)
+            self.high = max(rating for _, rating in self.reviews)
+
+    def item_from_description(self, rng: np.random.Generator) -> Question:
+        """Which item a text describes."""
+
+        def task_of(item: int) -> Task:
+            catalogue = self.prompter.catalogue
+            return tasks.item_from_description(
+                catalogue.texts[item], catalogue.titles[item], category=catalogue.categories[item], **self._naming
+            )
+
+        return self._about_an_item(rng, task_of, 1.0)
+
+    def description_from_item(self, rng: np.random.Generator) -> Question:
+        """What a text about an item says."""
+
+        def task_of(item: int) -> Task:
+            catalogue = self.prompter.catalogue
+            text = " ".join(catalogue.texts[item].split()[:40])
+            return tasks.description_from_item(
+                catalogue.titles[item], text, category=catalogue.categories[item], **self._naming
+            )
+
+        return self._about_an_item(rng, task_of, 0.2)
+
+    def _about_an_item(self, rng: np.random.Generator, task_of: Callable[[int], Task], weight: float) -> Question:
+        """Ask about a described item, another one where the answer stands among the facts."""
+        for _ in range(_TRIES):
+            try:
+                example = self.prompter.word(task_of(int(rng.choice(self.described))), rng)
+            except LeakError:
+                continue
+            return Question(example.prompt, (example.target,), (weight,))
+        raise LeakError(f"{_TRIES} items in a row had title and text contain each other; give items longer texts")
+
+    @property
+    def _naming(self) -> dict[str, str]:
+        return {"noun": self.prompter.noun, "nouns": self.prompter.nouns}
+
+    def review_rating(self, rng: np.random.Generator) -> Question:
+        """Which rating a review came with."""
+        review, rating = self.reviews[int(rng.integers(len(self.reviews)))]
+        task = tasks.review_rating(review, rating, low=self.low, high=self.high)
+        example = self.prompter.word(task, rng)
+        return Question(example.prompt, (example.target,), (1.0,))
+
+
+def user_likes(user: Person, liked_rating: float) -> tuple[float, float]:
+    """Likes and rated events of a user."""
+    rated = user.ratings[~np.isnan(user.ratings)]
+    return float((rated >= liked_rating).sum()), float(len(rated))

@@ -1,0 +1,73 @@
+"""The settings of a training run, and what they mean on this machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+OptimizerName = Literal["adamw", "adafactor", "sgd"]
+ScheduleName = Literal["linear", "cosine", "one_cycle", "constant"]
+
+
+class TrainerSettings(BaseModel):
+    """How long, how fast and how carefully to train. Learning rates belong to the parameter groups."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    steps: int = Field(ge=1)
+    """Number of weight updates."""
+    batch_size: int = Field(default=16, ge=1)
+    """Examples in one forward pass."""
+    accumulation: int = Field(default=1, ge=1)
+    """Forward passes per update; one update sees batch_size * accumulation examples."""
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Decides, together with the step, which examples are drawn and what dropout drops."""
+    optimizer: OptimizerName = "adamw"
+    """adamw, adafactor (second moments by rows and columns: far less memory) or sgd with momentum."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decay of the groups that do not set their own."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's averaging of gradients and of their squares; the first is also SGD's momentum."""
+    schedule: ScheduleName = "linear"
+    """Course of the learning rates after warm-up: see `flanrec.tuning.schedule`."""
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps during which the learning rates rise."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of all gradients together; None does not clip."""
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Steps between evaluations; None evaluates only after the last step."""
+    patience: int | None = Field(default=None, ge=1)
+    """Evaluations in a row without improvement before training stops; None trains to the end."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints; None does not count steps."""
+    checkpoint_seconds: float | None = Field(default=None, gt=0)
+    """Seconds between checkpoints; None does not watch the clock. With checkpoint_every, whichever comes first."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest checkpoints to keep; older ones are deleted."""
+    autocast: Literal["off", "bf16", "auto"] = "off"
+    """Number format of the forward pass; auto takes bf16 where the hardware multiplies in it."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of a moving average of the trained weights, which is evaluated and becomes the result; 0 is off."""
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 matrices in hardware (CPU: AVX512-BF16 or AMX; CUDA: Ampere or later)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Which of these questions torch can answer differs between its versions.
+        ask = getattr(torch.cpu, "get_capabilities", None)
+        known = ask() if ask is not None else {}
+        probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+        return any(known.get(name) for name in ("avx512_bf16", "amx_bf16")) or any(
+            probe() for probe in probes if probe is not None
+        )
+    return False
+
+
+def resolve_autocast(choice: str, device: torch.device) -> Literal["off", "bf16"]:
+    """Return what ``auto`` means on a device; ``off`` and ``bf16`` stay as they are."""
+    wanted = choice == "bf16" or (choice == "auto" and has_fast_bf16(device))
+    return "bf16" if wanted else "off"

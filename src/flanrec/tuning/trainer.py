@@ -1,0 +1,272 @@
+"""The training loop: steps, evaluations, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from flanrec.errors import SettingsError
+from flanrec.tuning.callbacks import Callback
+from flanrec.tuning.checkpoints import Checkpoints, TrainingState
+from flanrec.tuning.fingerprint import refuse_misfits, run_fingerprint
+from flanrec.tuning.interrupts import PoliteInterrupt
+from flanrec.tuning.optimisers import build_optimiser, optimiser_state, restore_optimiser, set_rates
+from flanrec.tuning.parameters import MovingAverage, ParameterGroup, copied, restore, trained_parameters, viewed
+from flanrec.tuning.report import Evaluation, StepRecord, TrainingReport
+from flanrec.tuning.schedule import rate_factor
+from flanrec.tuning.settings import TrainerSettings, resolve_autocast
+from flanrec.tuning.steps import Weighted, accumulate_gradients, clip_gradients
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Trains parameters on weighted objectives; the modules keep the best weights.
+
+    Everything random in a step follows from (seed, step), so a run that was killed and resumed makes
+    the very steps that it would have made.
+
+    Parameters
+    ----------
+    modules
+        What is put into training mode during steps and into evaluation mode during evaluations and at the end.
+    groups
+        The parameters to train. Parameters of the modules that are in no group must not require gradients.
+    objectives
+        Each step trains one of them, drawn by weight.
+    settings
+        See `TrainerSettings`.
+    evaluate
+        Returns metrics; called without gradients, in evaluation mode, with the averaged weights in
+        place if there is an average.
+    primary
+        The metric of `evaluate` that decides which weights are best; higher is better.
+    folder
+        Where ``checkpoints/`` is kept; None keeps none.
+    callbacks
+        Told of steps, evaluations and the end.
+    identity
+        Facts that must be the same when a run is resumed, such as the fingerprints of data and backbone.
+
+    Raises
+    ------
+    SettingsError
+        The parts do not fit together; the message says how.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        groups: Sequence[ParameterGroup],
+        objectives: Sequence[Weighted],
+        settings: TrainerSettings,
+        *,
+        evaluate: Callable[[], Mapping[str, float]] | None = None,
+        primary: str = "",
+        folder: Path | None = None,
+        callbacks: Sequence[Callback] = (),
+        identity: Mapping[str, str] | None = None,
+    ) -> None:
+        self.parameters = trained_parameters(groups)
+        refuse_misfits(modules, self.parameters, objectives, settings, evaluate is not None, primary, folder)
+        self.modules, self.groups, self.objectives, self.settings = modules, groups, objectives, settings
+        self.evaluate, self.primary, self.callbacks = evaluate, primary, callbacks
+        self.device = next(iter(self.parameters.values())).device
+        self.autocast = resolve_autocast(settings.autocast, self.device)
+        self.fingerprint = run_fingerprint(settings, groups, objectives, primary, self.autocast, identity or {})
+        self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep_checkpoints) if folder else None
+        self.report = TrainingReport()
+
+    def fit(self, *, resume: bool = False) -> TrainingReport:
+        """Train to the end and leave the best weights in the modules.
+
+        With `evaluate` these are the weights of the best evaluation, else the last ones (averaged if
+        there is an average).
+
+        Parameters
+        ----------
+        resume
+            Go on from the newest whole checkpoint of the folder, or begin if there is none. Without
+            it, a folder that has checkpoints is refused.
+
+        Raises
+        ------
+        NonFiniteLossError
+            A loss or gradient is not finite.
+        CheckpointError
+            The checkpoints are of a run with other settings, or all of them are damaged.
+        KeyboardInterrupt
+            Raised again after a checkpoint of the last whole step was written.
+        """
+        self._begin(resume)
+        try:
+            with _generators_restored(self.device), PoliteInterrupt() as interrupt:
+                self._loop(interrupt)
+            self._take_result()
+        except KeyboardInterrupt:
+            self.report.stopped = "interrupted"
+            self._save_interrupted()
+            raise
+        except BaseException:
+            self.report.stopped = "failed"
+            raise
+        finally:
+            self._set_mode(training=False)
+            for parameter in self.parameters.values():
+                parameter.grad = None
+            for callback in self.callbacks:
+                callback.on_end(self.report)
+        return self.report
+
+    def _begin(self, resume: bool) -> None:
+        settings = self.settings
+        self.report = TrainingReport()
+        self._optimiser = build_optimiser(self.groups, settings)
+        self._average = MovingAverage(self.parameters, settings.average) if settings.average else None
+        self._best: dict[str, Tensor] | None = None
+        self._between_steps = True
+        if self.checkpoints is not None:
+            if resume:
+                self._restore(self.checkpoints.load_newest(self.fingerprint))
+            else:
+                self.checkpoints.refuse_existing()
+        self._began = time.monotonic() - self.report.seconds
+        self._saved_at, self._saved_step = time.monotonic(), self.report.steps
+
+    def _loop(self, interrupt: PoliteInterrupt) -> None:
+        self._set_mode(training=True)
+        while True:
+            self._evaluate_if_due()
+            if self.settings.patience is not None and self.report.since_improvement >= self.settings.patience:
+                self.report.stopped = "early"
+                break
+            self._save_if_due()
+            if self.report.steps >= self.settings.steps:
+                break
+            if interrupt.asked:
+                raise KeyboardInterrupt
+            self._step(self.report.steps + 1)
+
+    def _step(self, step: int) -> None:
+        settings, report = self.settings, self.report
+        result = accumulate_gradients(
+            self.objectives, self.parameters, seed=settings.seed, step=step, batch_size=settings.batch_size,
+            accumulation=settings.accumulation, autocast=self._autocast_block,
+        )  # fmt: skip
+        norm = clip_gradients(self.parameters, settings.clip_norm, step, result.objective)
+        factor = rate_factor(settings.schedule, step, settings.steps, settings.warmup)
+        rates = set_rates(self._optimiser, self.groups, factor)
+        self._between_steps = False
+        self._optimiser.step()
+        if self._average is not None:
+            self._average.update(self.parameters)
+        report.steps = step
+        report.losses.append(result.loss)
+        report.objectives.append(result.objective)
+        report.examples += result.examples
+        report.seconds = time.monotonic() - self._began
+        self._between_steps = True
+        record = StepRecord(
+            step, settings.steps, result.objective, result.loss, norm, rates, report.examples, report.seconds
+        )
+        for callback in self.callbacks:
+            callback.on_step(record)
+
+    def _evaluate_if_due(self) -> None:
+        settings, report = self.settings, self.report
+        due = report.steps == settings.steps or (
+            settings.evaluate_every is not None and report.steps > 0 and report.steps % settings.evaluate_every == 0
+        )
+        done = bool(report.evaluations) and report.evaluations[-1].step == report.steps
+        if self.evaluate is None or not due or done:
+            return
+        self._set_mode(training=False)
+        with self._average.in_place_of(self.parameters) if self._average else contextlib.nullcontext():
+            with torch.no_grad():
+                metrics = {name: float(value) for name, value in self.evaluate().items()}
+            if self.primary not in metrics:
+                raise SettingsError(f"evaluate() gives no {self.primary!r}; choose primary from {sorted(metrics)}.")
+            value = metrics[self.primary]
+            improved = not math.isnan(value) and (report.best_value is None or value > report.best_value)
+            if improved:
+                self._best = copied(self.parameters)
+                report.best_step, report.best_value = report.steps, value
+        self._set_mode(training=True)
+        evaluation = Evaluation(report.steps, metrics, improved)
+        report.evaluations.append(evaluation)
+        report.seconds = time.monotonic() - self._began
+        for callback in self.callbacks:
+            callback.on_evaluation(evaluation)
+
+    def _take_result(self) -> None:
+        if self._best is not None:
+            restore(self.parameters, self._best)
+            return
+        if self.evaluate is not None:
+            logger.warning("No evaluation gave a number for %s: the last weights are the result.", self.primary)
+        if self._average is not None:
+            restore(self.parameters, self._average.values)
+
+    def _save_if_due(self) -> None:
+        settings, step = self.settings, self.report.steps
+        by_steps = settings.checkpoint_every is not None and step % settings.checkpoint_every == 0
+        waited = time.monotonic() - self._saved_at
+        by_clock = settings.checkpoint_seconds is not None and waited >= settings.checkpoint_seconds
+        if step > self._saved_step and (by_steps or by_clock):
+            self._save()
+
+    def _save(self) -> Path | None:
+        if self.checkpoints is None:
+            return None
+        self.report.seconds = time.monotonic() - self._began
+        tensors, numbers = optimiser_state(self._optimiser, self.parameters)
+        average = None if self._average is None else viewed(self._average.values)
+        state = TrainingState(
+            self.report, viewed(self.parameters), tensors, numbers, average,
+            0 if self._average is None else self._average.updates, self._best, self.fingerprint,
+        )  # fmt: skip
+        path = self.checkpoints.save(state)
+        self._saved_at, self._saved_step = time.monotonic(), self.report.steps
+        return path
+
+    def _restore(self, state: TrainingState | None) -> None:
+        if state is None:
+            return
+        restore(self.parameters, state.weights)
+        restore_optimiser(self._optimiser, self.parameters, state.optimiser_tensors, state.optimiser_numbers)
+        if self._average is not None and state.average is not None:
+            self._average.values = {n: value.to(self.device) for n, value in state.average.items()}
+            self._average.updates = state.average_updates
+        self._best, self.report = state.best, state.report
+
+    def _save_interrupted(self) -> None:
+        if self.checkpoints is None:
+            logger.warning("Interrupted after step %d; without a folder nothing was kept.", self.report.steps)
+            return
+        if self._between_steps and self.report.steps > self._saved_step:
+            self._save()
+        logger.warning(
+            "Interrupted after step %d. Resume from %s with resume=True and the same settings.",
+            self._saved_step, self.checkpoints.folder,
+        )  # fmt: skip
+
+    def _autocast_block(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast == "bf16")
+
+    def _set_mode(self, *, training: bool) -> None:
+        for module in self.modules.values():
+            module.train(training)
+
+
+@contextlib.contextmanager
+def _generators_restored(device: torch.device) -> Iterator[None]:
+    """Leave torch's random generators as they were before the block."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield

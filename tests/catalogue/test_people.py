@@ -1,0 +1,52 @@
+"""Users as persons: events in order, attributes, and what was known at some moment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flanrec.catalogue.people import Person, people
+from flanrec.data.dataset import Dataset
+
+
+def test_every_user_has_events_in_order_with_ratings_and_attributes(small_dataset: Dataset) -> None:
+    everybody = people(small_dataset)
+    assert len(everybody) == 40
+    for user_id, person in zip(small_dataset.user_ids, everybody, strict=True):
+        user = int(user_id[1:])
+        expected = (5 * user + np.arange(6 + user % 7)) % 28
+        assert person.items.tolist() == expected.tolist()
+        assert person.ratings.tolist() == [[5.0, 4.0, 2.0][(item % 3 - user) % 3] for item in expected]
+        assert person.attributes == {"age": str(20 + user), "occupation": "writer" if user % 2 else "doctor"}
+
+
+def test_users_come_in_the_order_asked_and_an_unknown_one_is_empty(small_dataset: Dataset) -> None:
+    second, unknown, first = people(small_dataset, ["u2", "nobody", "u1"])
+    assert (second.items[0], first.items[0]) == (10, 5)
+    assert len(unknown.items) == len(unknown.ratings) == 0
+    assert unknown.attributes == {}
+
+
+def test_a_log_without_ratings_gives_nan(unrated_dataset: Dataset) -> None:
+    assert np.isnan(people(unrated_dataset, ["u1"])[0].ratings).all()
+
+
+def test_before_keeps_the_oldest_events_and_the_attributes(small_dataset: Dataset) -> None:
+    person = people(small_dataset, ["u3"])[0]
+    earlier = person.before(2)
+    assert earlier.items.tolist() == [15, 16]
+    assert earlier.ratings.tolist() == person.ratings[:2].tolist()
+    assert earlier.attributes == person.attributes
+    assert len(person.before(0).items) == 0
+    assert len(person.before(99).items) == len(person.items)
+
+
+def test_a_new_person_has_unrated_items_and_attributes_of_its_own() -> None:
+    attributes = {"age": "30"}
+    person = Person.new([4, 2], attributes)
+    attributes["age"] = "31"
+    assert person.items.dtype == np.int64
+    assert person.items.tolist() == [4, 2]
+    assert np.isnan(person.ratings).all()
+    assert person.ratings.shape == (2,)
+    assert person.attributes == {"age": "30"}
+    assert len(Person.new().items) == 0

@@ -1,0 +1,97 @@
+"""What several rooms test on: the real offline checkpoint, and a small log whose structure is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flanrec.data.dataset import Dataset
+from flanrec.instructions import Templates
+
+if TYPE_CHECKING:
+    from flanrec.backbone import Backbone
+    from flanrec.catalogue import Catalogue
+    from flanrec.catalogue.prompter import Prompter
+
+USERS = 40
+ITEMS = 30
+CYCLE = 28
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Backbone:
+    """The real offline checkpoint, on one thread. Shared by all tests: read it, never change it."""
+    import torch
+
+    from flanrec.backbone import load_backbone
+
+    torch.set_num_threads(1)
+    return load_backbone("offline", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_dataset() -> Dataset:
+    """40 users who walk a circle of items, rated by taste.
+
+    * After item ``i`` always comes item ``(i + 1) % 28``; items 28 and 29 are touched by nobody.
+    * User ``u`` starts at item ``5 * u % 28`` and takes ``6 + u % 7`` items, so nobody meets one twice.
+    * Item ``i`` is of 1980 + ``i``, and is Comedy, Drama or Sci-Fi as ``i % 3`` is 0, 1 or 2; every fifth
+      one is Adventure too.
+    * User ``u`` rates the kind ``u % 3`` 5, the kind after it 4, and the third 2.
+    * No title occurs in another one, or among the words of a template. Items with ``i % 4 == 3`` have no text.
+    """
+    first = ["Amber", "Basalt", "Cobalt", "Dune", "Ember", "Fjord"]
+    second = ["Harbour", "Lantern", "Orchard", "Quarry", "Viaduct"]
+    names = [f"{first[item // 5]} {second[item % 5]} ({1980 + item})" for item in range(ITEMS)]
+    kinds = ["Comedy", "Drama", "Sci-Fi"]
+    events = [
+        (f"u{user}", f"i{(5 * user + step) % CYCLE}", 1_000_000_000 + 1000 * step + user, user, step)
+        for user in range(USERS)
+        for step in range(6 + user % 7)
+    ]
+    marks = [5.0, 4.0, 2.0]
+    return Dataset.from_frames(
+        {
+            "user_id": [event[0] for event in events],
+            "item_id": [event[1] for event in events],
+            "timestamp": [event[2] for event in events],
+            "rating": [marks[((5 * user + step) % CYCLE % 3 - user) % 3] for *_, user, step in events],
+        },
+        {
+            "item_id": [f"i{item}" for item in range(ITEMS)],
+            "title": names,
+            "text": ["" if item % 4 == 3 else f"Someone finds a letter, number {item}." for item in range(ITEMS)],
+            "category": [[kinds[item % 3], *(["Adventure"] if item % 5 == 0 else [])] for item in range(ITEMS)],
+            "year": [1980 + item for item in range(ITEMS)],
+        },
+        {
+            "user_id": [f"u{user}" for user in range(USERS)],
+            "age": [20 + user for user in range(USERS)],
+            "occupation": ["writer" if user % 2 else "doctor" for user in range(USERS)],
+        },
+        name="small",
+    )
+
+
+@pytest.fixture(scope="session")
+def unrated_dataset(small_dataset: Dataset) -> Dataset:
+    """The same log without ratings."""
+    events = small_dataset.interactions.select("user_id", "item_id", "timestamp")
+    return Dataset.from_frames(events, small_dataset.items, small_dataset.users, name="unrated")
+
+
+@pytest.fixture(scope="session")
+def small_catalogue(small_dataset: Dataset, backbone: Backbone) -> Catalogue:
+    """The items of `small_dataset`."""
+    from flanrec.catalogue import Catalogue
+
+    return Catalogue.from_dataset(small_dataset, backbone.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def small_prompter(small_catalogue: Catalogue, backbone: Backbone) -> Prompter:
+    """Words for `small_catalogue`, in English."""
+    from flanrec.catalogue.prompter import Prompter
+
+    return Prompter(small_catalogue, (Templates.load("en"),), backbone.token_count, noun="movie", nouns="movies")
