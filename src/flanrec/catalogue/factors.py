@@ -72,7 +72,8 @@ def transition_factors(
     weights = share.exp().double()
     values = torch.log1p(torch.from_numpy(counts) / (damping * weights[torch.from_numpy(after)]))
     values = (values * weights[torch.from_numpy(after)].sqrt()).float()
-    matrix = torch.sparse_coo_tensor(torch.from_numpy(np.stack([before, after])), values, (n_items, n_items)).coalesce()
+    places = torch.from_numpy(np.stack([before, after]))
+    matrix = torch.sparse_coo_tensor(places, values, (n_items, n_items), check_invariants=True).coalesce()
     left, singular, right = _truncated_svd(matrix, columns, seed)
     return TransitionFactors(left * singular.sqrt(), right * singular.sqrt() / weights.float().sqrt()[:, None], share)
 

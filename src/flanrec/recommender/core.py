@@ -18,6 +18,7 @@ from flanrec.catalogue.people import Person, people
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError, SettingsError
+from flanrec.explanation import Explanation, explain
 from flanrec.recommender import fitting
 from flanrec.recommender.fitting import Callbacks, Material
 from flanrec.recommender.parts import Parts
@@ -355,6 +356,47 @@ class Recommender:
         persons = self.people(users)
         items, scores = reading.top(persons, min(k, fresh.height), Asking(wish, avoid), allowed=allowed)
         return self._table(list(users), items, scores, larger.catalogue)
+
+    def explain(
+        self,
+        user: Any = None,
+        item: Any = None,
+        *,
+        history: Iterable[Any] | None = None,
+        attributes: dict[str, str] | None = None,
+        wish: str = "",
+    ) -> Explanation:
+        """Say what speaks for an item.
+
+        Parameters
+        ----------
+        user, history, attributes
+            A stored user, or one known by a history, as in `recommend`.
+        item
+            Id or title.
+
+        Raises
+        ------
+        SettingsError
+            Neither or both of user and history are given.
+        NotFoundError
+            The item, or an entry of the history, is unknown.
+        """
+        if (user is None) == (history is None):
+            raise SettingsError("give either a user or a history")
+        parts, reading = self.parts, self.token_reading
+        person = self.people([user])[0] if history is None else self.person(history, attributes)
+        return explain(
+            person,
+            parts.find(item),
+            lambda persons, said: reading.scores(persons, Asking(said)),
+            parts.catalogue,
+            parts.facets,
+            favourite_categories=parts.prompter.profile(person).favourite_categories,
+            wish=wish,
+            prompt=reading.prompts([person], Asking(wish))[0],
+            window=parts.tokens.settings.window,
+        )
 
     @property
     def token_reading(self) -> TokenReading:

@@ -1,0 +1,115 @@
+"""Instructions through the frozen encoder, on the real checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from flanrec.backbone import Backbone
+from flanrec.backbone.prompts import PromptEncoder, mean_embeddings, mean_states
+
+PROMPTS = ["Recommend a movie.", "The user wants comedy but no drama. Choose the next movie.", "Next?"]
+
+
+def plain_states(backbone: Backbone, text: str) -> Tensor:
+    with torch.no_grad():
+        ids = torch.tensor([backbone.tokenizer(text)["input_ids"]])
+        states: Tensor = backbone.model.get_encoder()(input_ids=ids).last_hidden_state[0]
+        return states
+
+
+@pytest.fixture
+def read(backbone: Backbone) -> Iterator[list[int]]:
+    """The batch sizes that the encoder has read while a test runs."""
+    sizes: list[int] = []
+
+    def note(_: Any, __: Any, given: dict[str, Any]) -> None:
+        sizes.append(len(given["input_ids"]))
+
+    hook = backbone.model.get_encoder().register_forward_pre_hook(note, with_kwargs=True)
+    yield sizes
+    hook.remove()
+
+
+def test_states_are_those_of_each_prompt_by_itself(backbone: Backbone) -> None:
+    states, mask = PromptEncoder(backbone).encode(PROMPTS)
+    assert states.shape == (3, int(mask.sum(dim=1).max()), 512)
+    for row, prompt in enumerate(PROMPTS):
+        alone = plain_states(backbone, prompt)
+        length = len(alone)
+        assert mask[row].tolist() == [1] * length + [0] * (mask.shape[1] - length)
+        torch.testing.assert_close(states[row, :length], alone, atol=1e-4, rtol=1e-4)
+        assert not states[row, length:].any()
+
+
+def test_repeated_prompts_are_read_once_and_come_in_the_order_asked(backbone: Backbone, read: list[int]) -> None:
+    encoder = PromptEncoder(backbone)
+    states, _ = encoder.encode([PROMPTS[2], PROMPTS[0], PROMPTS[2]])
+    assert sum(read) == 2
+    assert torch.equal(states[0], states[2])
+    encoder.encode(PROMPTS)
+    assert sum(read) == 3
+    again, _ = encoder.encode([PROMPTS[2], PROMPTS[0], PROMPTS[2]])
+    assert sum(read) == 3
+    assert torch.equal(again, states)
+
+
+def test_the_prompt_unused_the_longest_is_forgotten_first(backbone: Backbone, read: list[int]) -> None:
+    encoder = PromptEncoder(backbone, remember=2)
+    encoder.encode(PROMPTS[:2])
+    encoder.encode(PROMPTS[:1])
+    encoder.encode(PROMPTS[2:])
+    read.clear()
+    encoder.encode([PROMPTS[0], PROMPTS[2]])
+    assert read == []
+    encoder.encode([PROMPTS[1]])
+    assert read == [1]
+
+
+def test_more_prompts_than_are_remembered_still_all_come_back(backbone: Backbone) -> None:
+    states, _ = PromptEncoder(backbone, remember=1).encode(PROMPTS, batch_size=2)
+    expected, _ = PromptEncoder(backbone).encode(PROMPTS)
+    torch.testing.assert_close(states, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_no_prompts_give_no_states(backbone: Backbone) -> None:
+    states, mask = PromptEncoder(backbone).encode([])
+    assert states.shape == (0, 0, 512)
+    assert mask.shape == (0, 0)
+
+
+def test_states_carry_no_gradient_and_long_prompts_lose_their_end(backbone: Backbone) -> None:
+    states, mask = PromptEncoder(backbone, max_length=8).encode(["movie " * 50])
+    assert not states.requires_grad
+    assert mask.shape == (1, 8)
+
+
+def test_a_mean_state_is_the_mean_over_the_text_alone(backbone: Backbone) -> None:
+    got = mean_states(backbone, PROMPTS, batch_size=2)
+    expected = torch.stack([plain_states(backbone, prompt).mean(dim=0) for prompt in PROMPTS])
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_mean_embedding_leaves_the_end_token_out(backbone: Backbone) -> None:
+    got = mean_embeddings(backbone, ["Alien", "", "Alien Alien"])
+    ids = backbone.tokenizer("Alien")["input_ids"][:-1]
+    with torch.no_grad():
+        expected = backbone.model.shared.weight[torch.tensor(ids)].mean(dim=0)
+    torch.testing.assert_close(got[0], expected)
+    assert not got[1].any()
+    torch.testing.assert_close(got[2], expected)
+    assert mean_embeddings(backbone, []).shape == mean_states(backbone, []).shape == (0, 512)
+
+
+def test_half_precision_gives_float_states(backbone: Backbone) -> None:
+    import copy
+
+    half = replace(backbone, model=copy.deepcopy(backbone.model).bfloat16(), dtype=torch.bfloat16)
+    states, _ = PromptEncoder(half).encode(PROMPTS[:1])
+    assert states.dtype == mean_states(half, PROMPTS[:1]).dtype == torch.float32
+    torch.testing.assert_close(states[0], plain_states(backbone, PROMPTS[0]), atol=0.1, rtol=0.1)
