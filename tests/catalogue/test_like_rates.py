@@ -51,9 +51,7 @@ def test_log_odds_are_those_computed_by_hand() -> None:
 
 def test_an_answer_taken_out_is_as_if_it_had_not_been_given() -> None:
     rates = LikeRates.of(RATED)
-    got = rates.log_odds(
-        np.array([0, 0]), np.array([6.0, 6.0]), np.array([8.0, 8.0]), without=np.array([True, False])
-    )
+    got = rates.log_odds(np.array([0, 0]), np.array([6.0, 6.0]), np.array([8.0, 8.0]), without=np.array([True, False]))
     overall = 3 / 7
     for odds, own in zip(got, (1, 0), strict=True):
         item = logit((2 - own + 10 * overall) / (2 + 10))

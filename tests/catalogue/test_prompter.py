@@ -110,9 +110,7 @@ def test_what_is_liked_is_a_setting_of_the_prompter(small_prompter: Prompter, us
     assert harsh.profile(user).like_rate == pytest.approx(len(liked) / len(user.items))
 
 
-def test_wordings_are_drawn_from_the_tuning_templates_by_the_rng_alone(
-    small_prompter: Prompter, user: Person
-) -> None:
+def test_wordings_are_drawn_from_the_tuning_templates_by_the_rng_alone(small_prompter: Prompter, user: Person) -> None:
     task = small_prompter.sequential(user)
     drawn = {small_prompter.word(task, np.random.default_rng(seed)).template for seed in range(60)}
     tuning = {template.id for template in small_prompter.templates[0].suitable(task)}

@@ -288,5 +288,5 @@ def pad_histories(histories: Sequence[Any], window: int, device: torch.device) -
     lengths = torch.tensor([len(history) for history in newest], dtype=torch.long)
     items = torch.zeros(len(newest), int(lengths.max()) if len(newest) else 0, dtype=torch.long)
     for row, history in enumerate(newest):
-        items[row, : len(history)] = torch.as_tensor(history, dtype=torch.long)
+        items[row, : len(history)] = torch.tensor(history, dtype=torch.long)
     return items.to(device), lengths.to(device)

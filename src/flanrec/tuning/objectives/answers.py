@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
@@ -33,7 +34,7 @@ class Question:
 
 
 class AnswerObjective:
-    """Cross-entropy of the answers' tokens, the encoder run once a prompt.
+    """Cross-entropy of the answers' tokens, encoder and cross-attention run once a prompt.
 
     Inputs
     ------
@@ -74,21 +75,68 @@ class AnswerObjective:
         model, device = self.backbone.model, self.backbone.device
         ids, mask = self.backbone.encode_texts([example.prompt for example in examples], self.max_length)
         encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        owner = torch.tensor([row for row, example in enumerate(examples) for _ in example.answers], device=device)
-        labels, present = self.backbone.encode_texts([text for example in examples for text in example.answers])
-        weights = torch.tensor([weight for example in examples for weight in example.weights], device=device)
-        start = torch.full_like(labels[:, :1], model.config.decoder_start_token_id)
+        packed = _pack(self.backbone, examples)
         states = model.get_decoder()(
-            input_ids=torch.cat([start, labels[:, :-1]], dim=1),
-            attention_mask=present,
-            encoder_hidden_states=encoded[owner],
-            encoder_attention_mask=mask[owner],
+            input_ids=packed.inputs.to(device),
+            attention_mask=_own_answer_only(packed.owner, encoded.dtype).to(device),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state
         if getattr(model.config, "scale_decoder_outputs", False):
             states = states * model.config.d_model**-0.5
-        said = present.bool()
+        said = (packed.owner >= 0).to(device)
         logits = model.get_output_embeddings()(states[said]).float()
-        losses = functional.cross_entropy(logits, labels[said], reduction="none", label_smoothing=self.smoothing)
-        per_token = weights[:, None].expand_as(said)[said]
-        return LossSum((losses * per_token).sum(), float(weights.sum()))
+        losses = functional.cross_entropy(
+            logits, packed.labels.to(device)[said], reduction="none", label_smoothing=self.smoothing
+        )
+        total = (losses * packed.weights.to(device)[said]).sum()
+        return LossSum(total, float(sum(weight for example in examples for weight in example.weights)))
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """The answers of each prompt in one decoder row: all [n_prompts, longest].
+
+    ``owner`` numbers the answers of a row and is -1 at its end.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    owner: Tensor
+    weights: Tensor
+
+
+def _pack(backbone: Backbone, examples: list[Question]) -> _Packed:
+    texts = [text for example in examples for text in example.answers]
+    tokens: list[list[int]] = backbone.tokenizer(texts, verbose=False)["input_ids"]
+    answers = iter(tokens)
+    rows = [[next(answers) for _ in example.answers] for example in examples]
+    longest = max(sum(map(len, row)) for row in rows)
+    start, pad = backbone.model.config.decoder_start_token_id, backbone.tokenizer.pad_token_id
+    inputs = torch.full((len(rows), longest), pad, dtype=torch.long)
+    labels = torch.full((len(rows), longest), pad, dtype=torch.long)
+    owner = torch.full((len(rows), longest), -1, dtype=torch.long)
+    weights = torch.zeros(len(rows), longest)
+    for at, (row, example) in enumerate(zip(rows, examples, strict=True)):
+        first = 0
+        for number, (answer, weight) in enumerate(zip(row, example.weights, strict=True)):
+            span = slice(first, first + len(answer))
+            labels[at, span] = torch.tensor(answer)
+            inputs[at, span] = torch.tensor([start, *answer[:-1]])
+            owner[at, span] = number
+            weights[at, span] = weight
+            first += len(answer)
+    return _Packed(inputs, labels, owner, weights)
+
+
+def _own_answer_only(owner: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the attention scores: 0 for earlier tokens of the same answer, else very little.
+
+    T5's positions are relative, so an answer reads the same wherever in the row it stands.
+    """
+    length = owner.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool).tril()
+    seen = (owner[:, :, None] == owner[:, None, :]) & earlier
+    barrier = torch.full(seen.shape, torch.finfo(dtype).min, dtype=dtype)
+    return barrier.masked_fill(seen, 0.0)[:, None]

@@ -1,0 +1,148 @@
+"""``flanrec demo``: the whole way on MovieLens-100K, shown as it goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from flanrec.data import Split
+    from flanrec.evaluation import Report
+    from flanrec.recommender import Recommender
+
+_GENERATION_USERS = 200
+_ZERO_SHOT_USERS = 100
+_SHOWN_USERS = 3
+_METRICS = ("ndcg@10", "hit_rate@10", "coverage")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the model and the record.")] = Path("runs/demo"),
+    preset: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
+    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 42,
+    backbone: Annotated[str | None, typer.Option(help="Folder, hub id or 'offline'.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Fetch MovieLens-100K and a Flan-T5, tune, evaluate, recommend and explain."""
+    from flanrec.cli.common import progress_callbacks
+    from flanrec.data import leave_one_out, load_dataset
+    from flanrec.evaluation.models import evaluate_match_of
+    from flanrec.evaluation.references import zero_shot_report
+    from flanrec.recommender import Recommender, RecommenderSettings
+    from flanrec.recommender.core import joined
+
+    console = Console(stderr=as_json)
+    clock = _Clock(console)
+    data = load_dataset("ml-100k")
+    split = leave_one_out(data)
+    clock.done(f"data: {data.interactions.height:,} ratings, {data.items.height:,} movies, {len(data.user_ids)} users")
+    settings = RecommenderSettings.preset(preset, noun="movie", nouns="movies", seed=seed)
+    recommender = Recommender.from_pretrained(backbone, settings)
+    clock.done(f"model: {recommender.backbone.source.name} from {recommender.backbone.source.kind}")
+    known = joined(split.train, split.validation)
+    zero_shot = zero_shot_report(recommender.backbone, settings, known, split.test, users=_ZERO_SHOT_USERS, seed=seed)
+    clock.done("zero-shot measured, before any tuning")
+    recommender.fit(split.train, split.validation, callbacks=progress_callbacks)
+    clock.done("tuned")
+    reports = _reports(recommender, split, seed)
+    match = evaluate_match_of(recommender, split.test)
+    clock.done("evaluated")
+    _show_quality(console, [*reports, zero_shot], match)
+    users = split.test.user_ids[:_SHOWN_USERS]
+    for user in users:
+        _show_user(console, recommender, user)
+    _show_wishes(console, recommender, users[0])
+    recommender.save_pretrained(out / "model")
+    record = {
+        "preset": preset,
+        "seed": seed,
+        "backbone": recommender.backbone.source.name,
+        "seconds": clock.seconds,
+        "reports": [report.to_dict() for report in [*reports, zero_shot]],
+        "match": match,
+    }
+    (out / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    clock.done(f"saved: model in {out / 'model'}, numbers in {out / 'record.json'}")
+    console.print(f'\nNext: [bold]flanrec recommend --model {out / "model"} --history "Alien (1979)" --wish comedy[/]')
+    if as_json:
+        print(json.dumps(record))
+
+
+class _Clock:
+    """Prints what is done and how long it took."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.began = self.last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def done(self, what: str) -> None:
+        now = time.monotonic()
+        self.seconds[what.split(":")[0]] = round(now - self.last, 1)
+        self.console.print(f"[dim]{now - self.began:6.0f} s[/]  {what}")
+        self.last = now
+
+
+def _reports(recommender: Recommender, split: Split, seed: int) -> list[Report]:
+    from flanrec.evaluation.models import evaluate_model
+    from flanrec.evaluation.references import reference_reports
+
+    tokens = evaluate_model(recommender, split.test, (5, 10), "item_tokens", seed=seed)
+    generated = evaluate_model(recommender, split.test, (5, 10), "generate", users=_GENERATION_USERS, seed=seed)
+    return [tokens, generated, *reference_reports(recommender.parts.dataset, split.test, seed=seed)]
+
+
+def _show_quality(console: Console, reports: list[Report], match: dict[str, Any]) -> None:
+    from flanrec.evaluation import comparison_table
+
+    console.print(comparison_table(reports, _METRICS, title="MovieLens-100K, leave-one-out, all movies ranked"))
+    table = Table(title="P(the user likes the movie), held-out ratings, 4 and 5 are yes")
+    for name in ("", "AUC", "AUC by user", "calibration error"):
+        table.add_column(name, justify="left" if not name else "right")
+    for label, values in match["rows"].items():
+        table.add_row(label, *(f"{values[name]:.4f}" for name in ("auc", "user_auc", "ece")))
+    console.print(table)
+
+
+def _show_user(console: Console, recommender: Recommender, user: Any) -> None:
+    person = recommender.people([user])[0]
+    titles = recommender.parts.catalogue.titles
+    newest = ", ".join(titles[item] for item in person.items[-5:])
+    console.print(Panel(f"watched {len(person.items)} movies, the newest: {newest}", title=f"User {user}"))
+    console.print(f"[dim]instruction, item tokens:[/] {recommender.token_reading.prompts([person])[0]}")
+    console.print(f"[dim]instruction, generation:[/] {recommender.word_reading.prompts([person])[0]}")
+    console.print(_titles(recommender, recommender.recommend([user], k=5)))
+    first = recommender.recommend([user], k=1)["item_id"][0]
+    console.print(f"[bold]Why?[/] {recommender.explain(user, first).to_text()}\n")
+
+
+def _show_wishes(console: Console, recommender: Recommender, user: Any) -> None:
+    table = Table(title=f"User {user}, the same history, two wishes in plain words")
+    columns = {"no wish": {}, "comedy": {"wish": "comedy"}, "horror, nothing for children": {
+        "wish": "horror", "avoid": "children's"}}  # fmt: skip
+    lists = []
+    for label, said in columns.items():
+        table.add_column(label)
+        found = recommender.recommend([user], k=5, **said)
+        lists.append([recommender.parts.catalogue.titles[recommender.parts.catalogue.index_of(item)]
+                      for item in found["item_id"]])  # fmt: skip
+    for row in zip(*lists, strict=True):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _titles(recommender: Recommender, found: Any) -> Table:
+    catalogue = recommender.parts.catalogue
+    table = Table("rank", "movie", "categories", "log-probability")
+    for row in found.iter_rows(named=True):
+        item = catalogue.index_of(row["item_id"])
+        table.add_row(str(row["rank"]), catalogue.titles[item], ", ".join(catalogue.categories[item]),
+                      f"{row['score']:.2f}")  # fmt: skip
+    return table
