@@ -33,5 +33,8 @@ test-all: lint
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quality.py
 
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache

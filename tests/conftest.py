@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from flanrec.backbone import Backbone
     from flanrec.catalogue import Catalogue
     from flanrec.catalogue.prompter import Prompter
+    from flanrec.recommender import Recommender, RecommenderSettings
 
 USERS = 40
 ITEMS = 30
@@ -95,3 +99,36 @@ def small_prompter(small_catalogue: Catalogue, backbone: Backbone) -> Prompter:
     from flanrec.catalogue.prompter import Prompter
 
     return Prompter(small_catalogue, (Templates.load("en"),), backbone.token_count, noun="movie", nouns="movies")
+
+
+@pytest.fixture(scope="session")
+def fresh_backbone(backbone: Backbone) -> Callable[[], Backbone]:
+    """Makes copies of the checkpoint that a test may tune."""
+    return lambda: dataclasses.replace(backbone, model=copy.deepcopy(backbone.model))
+
+
+@pytest.fixture(scope="session")
+def short_settings() -> RecommenderSettings:
+    """The shortest fit that goes through every stage."""
+    from flanrec.recommender import RecommenderSettings
+
+    return RecommenderSettings.model_validate(
+        {
+            "noun": "movie",
+            "nouns": "movies",
+            "num_beams": 4,
+            "validation_users": 12,
+            "words": {"steps": 2, "batch_size": 2},
+            "tokens": {"passes": 1, "evaluations": 1},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def fitted(
+    small_dataset: Dataset, short_settings: RecommenderSettings, fresh_backbone: Callable[[], Backbone]
+) -> Recommender:
+    """A recommender after the shortest tuning on `small_dataset`. Shared: ask it, never fit it again."""
+    from flanrec.recommender import Recommender
+
+    return Recommender(fresh_backbone(), short_settings).fit(small_dataset)

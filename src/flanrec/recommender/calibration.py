@@ -29,7 +29,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, rule: Floats, words: Floats, liked: NDArray[np.bool_], *, penalty: float = 2.0) -> Calibration:
-        """Fit on pairs by Newton's method, with a squared `penalty` on leaving the plain sum.
+        """Fit on pairs by Newton's method with halved steps, with a squared `penalty` on leaving the plain sum.
 
         Fewer than ten pairs, or pairs with one answer only, leave it as it is.
         """
@@ -38,15 +38,25 @@ class Calibration:
         features = np.stack([rule, words, np.ones(len(rule))], axis=1)
         begin = np.array([1.0, 1.0, 0.0])
         strength = penalty * np.diag([1.0, 1.0, 0.1])
-        weights = begin.copy()
+
+        def loss(weights: Floats) -> float:
+            odds = features @ weights
+            away = weights - begin
+            return float((np.logaddexp(0, odds) - liked * odds).sum() + 0.5 * away @ strength @ away)
+
+        weights = begin
         for _ in range(50):
             chance = _sigmoid(features @ weights)
             slope = features.T @ (chance - liked) + strength @ (weights - begin)
             curve = (features * (chance * (1 - chance))[:, None]).T @ features + strength
             step = np.linalg.solve(curve, slope)
-            weights -= step
+            # Odds far from zero have hardly any curvature, and a whole step from there overshoots.
+            before = loss(weights)
+            while loss(weights - step) > before and np.abs(step).max() >= 1e-8:
+                step = step / 2
             if np.abs(step).max() < 1e-8:
                 break
+            weights = weights - step
         return cls(*map(float, weights))
 
     def probabilities(self, rule: Floats, words: Floats) -> Floats:

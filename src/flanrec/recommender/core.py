@@ -12,19 +12,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone, load_backbone
-from flanrec.backbone.vocabulary import check_readable
-from flanrec.catalogue import Catalogue
 from flanrec.catalogue.people import Person, people
 from flanrec.data import Dataset
-from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError, SettingsError
 from flanrec.explanation import Explanation, explain
-from flanrec.recommender import fitting
-from flanrec.recommender.fitting import Callbacks, Material
+from flanrec.recommender.fitting import fit
 from flanrec.recommender.parts import Parts
-from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.readings import Asking, MatchReading, TokenReading, WordReading
 from flanrec.recommender.settings import RecommenderSettings
+from flanrec.recommender.stages import Callbacks
+from flanrec.recommender.tables import as_type_of, recommendations, refuse_text, stored_ids
 from flanrec.tuning import TrainingReport
 
 logger = logging.getLogger(__name__)
@@ -155,39 +152,22 @@ class Recommender:
         CheckpointError
             The backbone cannot read the catalogue's language, or the checkpoints are of another fit.
         """
-        settings = self.settings
-        known = train if validation is None else joined(train, validation)
-        if train.items.height == 0:
-            raise DataError("the catalogue is empty; give a table of items with item_id and title")
-        if known.interactions.height == 0:
-            raise DataError("there are no interactions to learn from; give some, or loosen what is rejected")
-        if validation is None:
-            train, validation = hold_out_last(train)
-        place = Path(folder) if folder is not None else None
-        told: Callbacks = callbacks or (lambda stage: ())
-        catalogue = Catalogue.from_dataset(train, self.backbone.tokenizer)
-        check_readable(self.backbone.tokenizer, catalogue.titles, settings.unreadable_limit)
-        prompter = make_prompter(self.backbone, catalogue, settings)
-        material = Material.gather(train, validation, prompter, settings, settings.model_dump_json())
-        self.backbone, self.reports["words"] = fitting.tune_words(self.backbone, material, place, resume, told)
-        tokens, report = fitting.tune_tokens(self.backbone, material, place, resume, told)
-        self.reports["item tokens"] = report
-        calibration = fitting.calibrate(self.backbone, material)
-        if settings.tokens.refit and report.best_step:
-            everything = Catalogue.from_dataset(known, self.backbone.tokenizer)
-            again = Material.gather(
-                known, known.with_interactions(known.interactions.head(0)),
-                make_prompter(self.backbone, everything, settings), settings, settings.model_dump_json(),
-            )  # fmt: skip
-            tokens, self.reports["item tokens, refit"] = fitting.tune_tokens(
-                self.backbone, again, place, resume, told, steps=report.best_step
-            )
-        self._parts = Parts.assemble(self.backbone, known, tokens, calibration, settings)
+        fitted = fit(
+            self.backbone,
+            self.settings,
+            train,
+            validation,
+            folder=None if folder is None else Path(folder),
+            resume=resume,
+            callbacks=callbacks,
+        )
+        self.backbone, self.reports, self._parts = fitted.backbone, fitted.reports, fitted.parts
         return self
 
     def people(self, user_ids: Sequence[Any]) -> list[Person]:
         """Users with the histories the recommender knows; an unknown id is a user without any."""
-        return people(self.parts.dataset, user_ids)
+        dataset = self.parts.dataset
+        return people(dataset, stored_ids(user_ids, dataset.interactions["user_id"].dtype))
 
     def person(self, history: Iterable[Any], attributes: dict[str, str] | None = None) -> Person:
         """A user known by a history alone.
@@ -253,6 +233,7 @@ class Recommender:
         """
         if (users is None) == (history is None):
             raise SettingsError("give either users or a history")
+        refuse_text(users=users, history=history, only=only, without=without)
         if users is not None:
             persons = self.people(users)
             unknown = sum(not len(person.items) for person in persons)
@@ -264,7 +245,7 @@ class Recommender:
         items, scores = self.rank(
             persons, k, Asking(wish, avoid), reading=reading, seen=seen, only=only, without=without
         )
-        return self._table(ids, items, scores)
+        return recommendations(ids, items, scores, self.parts.dataset, self.parts.catalogue.item_ids)
 
     def rank(
         self,
@@ -342,10 +323,15 @@ class Recommender:
         Raises
         ------
         DataError
-            No item is new.
+            No item is new, or the table lacks a column or has ids of another type.
         """
         if k < 1:
             raise SettingsError(f"k is {k}; it must be at least 1")
+        refuse_text(users=users)
+        missing = [name for name in ("item_id", "title") if name not in new_items.columns]
+        if missing:
+            raise DataError(f"new items lack the column {', '.join(missing)}; they have {', '.join(new_items.columns)}")
+        new_items = new_items.with_columns(as_type_of(self.parts.dataset.items["item_id"], new_items["item_id"]))
         fresh = new_items.filter([item not in self.parts.trained for item in new_items["item_id"].to_list()])
         if fresh.height == 0:
             raise DataError(f"all {new_items.height} items have interactions in the training log; none is new")
@@ -355,7 +341,7 @@ class Recommender:
         reading = TokenReading(larger.tokens, self.parts.encoder, larger.prompter)
         persons = self.people(users)
         items, scores = reading.top(persons, min(k, fresh.height), Asking(wish, avoid), allowed=allowed)
-        return self._table(list(users), items, scores, larger.catalogue)
+        return recommendations(list(users), items, scores, self.parts.dataset, larger.catalogue.item_ids)
 
     def explain(
         self,
@@ -384,6 +370,7 @@ class Recommender:
         """
         if (user is None) == (history is None):
             raise SettingsError("give either a user or a history")
+        refuse_text(history=history)
         parts, reading = self.parts, self.token_reading
         person = self.people([user])[0] if history is None else self.person(history, attributes)
         return explain(
@@ -412,33 +399,3 @@ class Recommender:
     def match_reading(self) -> MatchReading:
         """P(yes)."""
         return MatchReading(self.backbone, self.parts.prompter, self.parts.rates, self.parts.calibration)
-
-    def _table(
-        self,
-        user_ids: Sequence[Any],
-        items: NDArray[np.int64],
-        scores: NDArray[np.float32],
-        catalogue: Catalogue | None = None,
-    ) -> pl.DataFrame:
-        ids = (catalogue or self.parts.catalogue).item_ids
-        row, column = np.nonzero(items >= 0)
-        user_type = self.parts.dataset.interactions["user_id"].dtype
-        fits = all(user is None or isinstance(user, str) == (user_type == pl.String) for user in user_ids)
-        return pl.DataFrame(
-            {
-                "user_id": pl.Series(
-                    [user_ids[at] for at in row.tolist()], dtype=user_type if fits else None, strict=False
-                ),
-                "item_id": pl.Series(
-                    [ids[at] for at in items[row, column].tolist()], dtype=self.parts.dataset.items["item_id"].dtype
-                ),
-                "score": pl.Series(scores[row, column].astype(np.float64)),
-                "rank": pl.Series(column + 1, dtype=pl.Int64),
-            }
-        )
-
-
-def joined(train: Dataset, later: Dataset) -> Dataset:
-    """The interactions of two parts of one log together."""
-    frame = pl.concat([train.interactions, later.interactions], how="diagonal_relaxed")
-    return train.with_interactions(frame.sort("row", maintain_order=True))

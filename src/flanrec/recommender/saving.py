@@ -71,7 +71,7 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
         settings = RecommenderSettings.model_validate(body["settings"])
     except ValidationError as problem:
         raise CheckpointError(f"{folder}/recommender.json is of another version of flanrec: {problem}") from problem
-    settings = settings.model_copy(update={"templates": tuple(str(folder / path) for path in settings.templates)})
+    settings = settings.model_copy(update={"templates": tuple(_inside(folder, path) for path in settings.templates)})
     backbone = load_backbone(folder / "backbone", device=device, precision=precision)
     tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES
               if (folder / f"{name}.parquet").is_file()}  # fmt: skip
@@ -85,6 +85,13 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
     calibration = Calibration(**body["calibration"])
     recommender.adopt(Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, settings))
     return recommender
+
+
+def _inside(folder: Path, name: str) -> str:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise CheckpointError(f"{folder}/recommender.json names templates outside its folder ({name}); do not use it")
+    return str(path)
 
 
 def _copy_templates(templates: tuple[str, ...], target: Path) -> tuple[str, ...]:

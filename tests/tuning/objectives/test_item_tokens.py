@@ -129,7 +129,7 @@ def test_a_wish_asks_exactly_the_positions_that_fit_it_and_are_not_to_be_avoided
         assert window.targets[at] == (item if fits else -100)
     assert (window.targets >= 0).any()
     if avoid is not None:  # an aversion against what nobody took would say nothing
-        assert members[[item for item in following[int(first > 0) :]], avoid].any()
+        assert members[following[int(first > 0) :], avoid].any()
 
 
 def test_shares_of_wishes_aversions_and_profiles_are_those_asked_for(

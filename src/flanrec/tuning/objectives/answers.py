@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,14 @@ class AnswerObjective:
     backbone  the T5 that is tuned
     ========= =====================================================
 
-    The loss of an answer is the mean over its tokens' negative log-probabilities times the number of
-    tokens, so a title counts by its probability as a whole, as generation ranks it.
+    The loss of an answer is the sum over its tokens, so a title counts by its probability as a whole, as
+    generation ranks it.
+
+    Parameters
+    ----------
+    rows
+        The only tokens that answers can have, such as those of all titles: the softmax is over these, as
+        generation's ``catalogue`` normalisation is. All tokens by default.
 
     References
     ----------
@@ -57,6 +63,7 @@ class AnswerObjective:
         backbone: Backbone,
         draw_one: Callable[[np.random.Generator], Question],
         *,
+        rows: Sequence[int] | None = None,
         smoothing: float = 0.0,
         max_length: int = 192,
     ) -> None:
@@ -65,6 +72,7 @@ class AnswerObjective:
         self.draw_one = draw_one
         self.smoothing = smoothing
         self.max_length = max_length
+        self.rows, self._place = _places(backbone, rows)
 
     def draw(self, rng: np.random.Generator, size: int) -> list[Question]:
         """Draw questions."""
@@ -86,12 +94,25 @@ class AnswerObjective:
         if getattr(model.config, "scale_decoder_outputs", False):
             states = states * model.config.d_model**-0.5
         said = (packed.owner >= 0).to(device)
-        logits = model.get_output_embeddings()(states[said]).float()
-        losses = functional.cross_entropy(
-            logits, packed.labels.to(device)[said], reduction="none", label_smoothing=self.smoothing
-        )
+        labels = packed.labels.to(device)[said]
+        if self.rows is None:
+            logits = model.get_output_embeddings()(states[said])
+        else:
+            logits = functional.linear(states[said], model.get_output_embeddings().weight[self.rows])
+            labels = self._place[labels]
+        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=self.smoothing)
         total = (losses * packed.weights.to(device)[said]).sum()
         return LossSum(total, float(sum(weight for example in examples for weight in example.weights)))
+
+
+def _places(backbone: Backbone, rows: Sequence[int] | None) -> tuple[Tensor | None, Tensor]:
+    """The rows as a tensor, and the place of each token among them (0 for tokens that are not)."""
+    place = torch.zeros(int(backbone.model.config.vocab_size), dtype=torch.long, device=backbone.device)
+    if rows is None:
+        return None, place
+    chosen = torch.tensor(list(rows), dtype=torch.long, device=backbone.device)
+    place[chosen] = torch.arange(len(chosen), device=backbone.device)
+    return chosen, place
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""``flanrec evaluate``: a saved recommender against held-out interactions."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import polars as pl
+import typer
+from rich.console import Console
+
+from flanrec.cli.common import DeviceOption, ModelOption, ReadingName, counting, load_model, print_json, waiting
+from flanrec.cli.config import ConfigOption
+from flanrec.cli.data import BadRows, BadRowsOption, JsonOption, RejectsOption
+from flanrec.data.dataset import Dataset, load_interactions
+from flanrec.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from flanrec.recommender import Recommender
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: ModelOption,
+    test: Annotated[Path, typer.Option("--test", help="Held-out interactions.")],
+    k: Annotated[str, typer.Option("--k", help="Cut-offs, separated by commas.")] = "5,10",
+    reading: Annotated[
+        list[ReadingName] | None, typer.Option("--reading", help="How to read the tuned model. Repeatable.")
+    ] = None,
+    match: Annotated[
+        bool | None, typer.Option("--match/--no-match", help="Evaluate the match probability; default: with ratings.")
+    ] = None,
+    wishes: Annotated[bool, typer.Option("--wishes", help="Measure what the words of the instruction do.")] = False,
+    users: Annotated[
+        int | None, typer.Option("--users", min=1, help="Ask so many users only, drawn by --seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of users and of the intervals.")] = 42,
+    on_bad_rows: BadRowsOption = BadRows.stop,
+    rejects: RejectsOption = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank the whole catalogue for the users of a test, and compare with what they did."""
+    cutoffs = parse_cutoffs(k)
+    recommender = load_model(model, device)
+    held_out = read_test(recommender, test, on_bad_rows, rejects)
+    from flanrec.evaluation import comparison_table
+    from flanrec.evaluation.instructions import measure_instructions
+    from flanrec.evaluation.models import evaluate_model, has_ratings, match_reports
+
+    asked = min(users or held_out.interactions["user_id"].n_unique(), held_out.interactions["user_id"].n_unique())
+    reports = {}
+    for name in dict.fromkeys(reading or [ReadingName.item_tokens]):
+        with counting(f"asking by {name.value}", asked) as advance:
+            reports[name.value] = evaluate_model(
+                recommender, held_out, cutoffs, name.value, users, seed, progress=advance
+            )
+    matched = None
+    if match or (match is None and has_ratings(held_out)):
+        with counting("matching", held_out.interactions.height) as advance:
+            matched = match_reports(recommender, held_out, users, seed, progress=advance)
+    said = None
+    if wishes:
+        with waiting("measuring the instruction"):
+            said = measure_instructions(recommender, held_out, users=users, seed=seed)
+    if as_json:
+        first = next(iter(reports.values())).to_dict()
+        document: dict[str, Any] = {
+            "model": str(model),
+            "test": str(test),
+            "reading": next(iter(reports)),
+            "metrics": first["metrics"],
+            "readings": {name: report.to_dict() for name, report in reports.items()},
+        }
+        if matched is not None:
+            document["match"] = {"model": matched[0].to_dict(), "like_rate_rule": matched[1].to_dict()}
+        if said is not None:
+            document["instructions"] = said.to_dict()
+        print_json(document)
+        return
+    console = Console()
+    for report in reports.values():
+        console.print(report)
+    if matched is not None:
+        console.print(matched[0])
+        names = ["auc", "user_auc", "expected_calibration_error"]
+        console.print(comparison_table(matched, names, "match beside the like-rate rule"))
+    if said is not None:
+        console.print(said.to_table())
+
+
+def parse_cutoffs(text: str) -> list[int]:
+    """Cut-offs from ``"5,10"``.
+
+    Raises
+    ------
+    SettingsError
+        One is not a whole number of at least 1.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts):
+        raise SettingsError(f"--k is {text!r}; give whole numbers of at least 1 separated by commas, such as 5,10")
+    return sorted({int(part) for part in parts})
+
+
+def read_test(recommender: Recommender, path: Path, on_bad_rows: BadRows, rejects: Path | None) -> Dataset:
+    """Held-out interactions with ids in the types of the model."""
+    known = recommender.parts.dataset
+    frame = load_interactions(path, known.items["item_id"], on_bad_rows.value, rejects)
+    frame = frame.with_columns(pl.col("item_id").cast(known.items["item_id"].dtype))
+    wanted = known.interactions["user_id"].dtype
+    if frame["user_id"].dtype != wanted:
+        frame = frame.with_columns(pl.col("user_id").cast(wanted, strict=False))
+        strange = frame["user_id"].null_count()
+        if strange:
+            logger.warning("%s: %d rows are of users whose ids the model cannot know; left out", path, strange)
+            frame = frame.filter(pl.col("user_id").is_not_null())
+    if frame.height == 0:
+        raise DataError(f"{path}: there are no interactions to test with")
+    return Dataset(frame, known.items, known.users, name=path.stem)

@@ -1,0 +1,101 @@
+"""``flanrec match``: how probable it is that users like items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import polars as pl
+import typer
+
+from flanrec.cli.common import (
+    DeviceOption,
+    ModelOption,
+    OutOption,
+    check_out,
+    counting,
+    ids_like,
+    load_model,
+    print_frame,
+    print_json,
+    write_out,
+)
+from flanrec.cli.config import ConfigOption
+from flanrec.cli.data import BadRows, BadRowsOption, JsonOption, RejectsOption
+from flanrec.data.columns import text_column
+from flanrec.data.problems import Problems
+from flanrec.data.readers import read_table
+from flanrec.data.schema import resolve_columns
+
+if TYPE_CHECKING:
+    from flanrec.recommender import Recommender
+
+
+def match(
+    model: ModelOption,
+    pairs: Annotated[Path, typer.Option("--pairs", help="Table with user_id and item_id.")],
+    out: OutOption = None,
+    on_bad_rows: BadRowsOption = BadRows.stop,
+    rejects: RejectsOption = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add to pairs the probability that the user likes the item."""
+    check_out(out)
+    recommender = load_model(model, device)
+    frame, typed = read_pairs(recommender, pairs, on_bad_rows, rejects)
+    with counting("matching", typed.height) as advance:
+        chances = recommender.match(typed, progress=advance)["probability"]
+    scored = frame.with_columns(chances)
+    if out is not None:
+        write_out(scored, out)
+        if as_json:
+            print_json({"out": str(out), "rows": scored.height, "mean_probability": chances.mean()})
+    elif as_json:
+        print_json({"pairs": scored.to_dicts()})
+    else:
+        print_frame(scored)
+
+
+def read_pairs(
+    recommender: Recommender, path: Path, on_bad_rows: BadRows, rejects: Path | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs as they were read, and the same rows as user_id and item_id in the types of the model.
+
+    A user that the model cannot know is null in the second table: a user without a history. A row
+    without an id or with an item that is not in the catalogue is a bad row.
+    """
+    table = read_table(path)
+    problems = Problems(list(table.problems.frames))
+    roles = resolve_columns(table.frame.columns, "interactions", table.file)
+    texts = {role: text_column(table.frame[roles[role]]) for role in ("user_id", "item_id")}
+    dataset, catalogue = recommender.parts.dataset, recommender.parts.catalogue
+    items = ids_like(dataset.items["item_id"].dtype, texts["item_id"].to_list())
+    unusable = {
+        "missing user id": ("user_id", texts["user_id"] == ""),
+        "missing item id": ("item_id", texts["item_id"] == ""),
+        "unknown item": (
+            "item_id",
+            pl.Series([item not in catalogue for item in items], dtype=pl.Boolean) & (texts["item_id"] != ""),
+        ),
+    }
+    usable = pl.repeat(True, table.frame.height, eager=True, dtype=pl.Boolean)
+    for problem, (role, bad) in unusable.items():
+        problems.add(problem, table.file, roles[role], table.rows.filter(bad), texts[role].filter(bad))
+        usable &= ~bad
+    problems.settle(on_bad_rows.value, rejects)
+    typed = pl.DataFrame(
+        [
+            _column("user_id", texts["user_id"], dataset.interactions["user_id"].dtype),
+            _column("item_id", texts["item_id"], dataset.items["item_id"].dtype),
+        ]
+    )
+    return table.frame.filter(usable), typed.filter(usable)
+
+
+def _column(name: str, texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    if not dtype.is_integer():
+        return texts.alias(name)
+    ids: list[Any] = [one if isinstance(one, int) else None for one in ids_like(dtype, texts.to_list())]
+    return pl.Series(name, ids, dtype=dtype)
