@@ -25,7 +25,7 @@ def seen_by(data: Dataset, user: str) -> set[str]:
 
 
 def test_the_readings_are_those_of_the_type() -> None:
-    assert READINGS == get_args(Reading)
+    assert get_args(Reading) == READINGS
 
 
 @everything
@@ -223,13 +223,12 @@ def test_match_keeps_rows_and_other_columns(fitted: Recommender) -> None:
 
 def test_a_match_probability_is_the_same_alone_and_in_company(fitted: Recommender) -> None:
     pairs = pl.DataFrame(
-        {"user_id": [user for user in ("u1", "u6", "nobody") for _ in range(6)],
-         "item_id": [f"i{item}" for item in (0, 5, 9, 17, 28, 29)] * 3}
+        {"user_id": [user for user in ("u1", "u6", "nobody") for _ in range(3)], "item_id": ["i0", "i17", "i29"] * 3}
     )  # fmt: skip
     together = fitted.match(pairs)["probability"].to_numpy()
     alone = [fitted.match(pairs[row])["probability"][0] for row in range(pairs.height)]
     assert together == pytest.approx(np.array(alone), abs=1e-5)
-    assert len(set(together.round(6))) > 6
+    assert len(set(together.round(6))) > 3
 
 
 def test_match_refuses_what_it_cannot_read(fitted: Recommender) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,17 @@ from flanrec.recommender.saving import is_saved
 class Saved:
     folder: Path
     loaded: Recommender
+    original: Recommender
 
 
 @pytest.fixture(scope="module")
-def saved(fitted: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def saved(
+    fitted: Recommender, rested: Callable[[Recommender], Recommender], tmp_path_factory: pytest.TempPathFactory
+) -> Saved:
     folder = tmp_path_factory.mktemp("saved") / "model"
-    fitted.save_pretrained(folder)
-    return Saved(folder, Recommender.from_pretrained(folder, device="cpu"))
+    original = rested(fitted)
+    original.save_pretrained(folder)
+    return Saved(folder, Recommender.from_pretrained(folder, device="cpu"), original)
 
 
 @pytest.fixture
@@ -41,29 +46,27 @@ def rewrite(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("reading", READINGS)
-def test_recommendations_are_the_same_after_saving_and_loading(
-    fitted: Recommender, saved: Saved, reading: str
-) -> None:
+def test_recommendations_are_the_same_after_saving_and_loading(saved: Saved, reading: str) -> None:
     for wish in ("", "comedy"):
         asked = {"users": ["u1", "u6", "stranger"], "k": 8, "wish": wish, "reading": reading}
-        assert saved.loaded.recommend(**asked).equals(fitted.recommend(**asked))  # type: ignore[arg-type]
+        assert saved.loaded.recommend(**asked).equals(saved.original.recommend(**asked))  # type: ignore[arg-type]
 
 
-def test_match_probabilities_are_the_same(fitted: Recommender, saved: Saved) -> None:
+def test_match_probabilities_are_the_same(saved: Saved) -> None:
     pairs = pl.DataFrame({"user_id": ["u1", "u6", "stranger"], "item_id": ["i3", "i29", "i14"]})
-    assert saved.loaded.match(pairs).equals(fitted.match(pairs))
-    assert saved.loaded.parts.calibration == fitted.parts.calibration
+    assert saved.loaded.match(pairs).equals(saved.original.match(pairs))
+    assert saved.loaded.parts.calibration == saved.original.parts.calibration
 
 
-def test_explanations_and_rankings_of_new_items_are_the_same(fitted: Recommender, saved: Saved) -> None:
-    assert saved.loaded.explain("u6", "i29", wish="drama") == fitted.explain("u6", "i29", wish="drama")
+def test_explanations_and_rankings_of_new_items_are_the_same(saved: Saved) -> None:
+    assert saved.loaded.explain("u6", "i29", wish="drama") == saved.original.explain("u6", "i29", wish="drama")
     new = pl.DataFrame({"item_id": ["n1", "n2"], "title": ["Gneiss Harbour", "Halite Harbour"]})
-    assert saved.loaded.rank_new(new, ["u1"]).equals(fitted.rank_new(new, ["u1"]))
+    assert saved.loaded.rank_new(new, ["u1"]).equals(saved.original.rank_new(new, ["u1"]))
 
 
-def test_settings_data_and_head_come_back(fitted: Recommender, saved: Saved) -> None:
-    assert saved.loaded.settings == fitted.settings
-    assert saved.loaded.parts.dataset.fingerprint() == fitted.parts.dataset.fingerprint()
+def test_settings_data_and_head_come_back(saved: Saved) -> None:
+    assert saved.loaded.settings == saved.original.settings
+    assert saved.loaded.parts.dataset.fingerprint() == saved.original.parts.dataset.fingerprint()
     assert saved.loaded.parts.dataset.name == "small"
     assert saved.loaded.backbone.head_is_separate
     assert not saved.loaded.parts.tokens.training
@@ -134,6 +137,28 @@ def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:
         (draft / "recommender.json").write_text(json.dumps(body))
     with pytest.raises(CheckpointError, match=r"recommender\.json is of another version"):
         Recommender.from_pretrained(tmp_path / "newer")
+
+
+def test_own_templates_are_kept_beside_the_weights(fitted: Recommender, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'family = "item_tokens"\nlanguage = "en"\n\n[[templates]]\nid = "mine.short"\nprompt = "Next {noun}, please."\n'
+    )
+    recommender = Recommender(fitted.backbone, fitted.settings.model_copy(update={"templates": (str(mine),)}))
+    recommender.adopt(fitted.parts)
+    recommender.save_pretrained(tmp_path / "model")
+    mine.unlink()
+    (tmp_path / "model").rename(tmp_path / "moved")
+    loaded = Recommender.from_pretrained(tmp_path / "moved", device="cpu")
+    assert "mine.short" in [template.id for template in loaded.parts.prompter.templates[0].of("item_tokens")]
+
+
+def test_templates_outside_the_folder_are_refused(tmp_path: Path) -> None:
+    with saving(tmp_path / "model", {"kind": "recommender"}) as draft:
+        body = {"settings": {"templates": ["../secret.toml"]}, "calibration": {}, "data": "x"}
+        (draft / "recommender.json").write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match="names templates outside its folder"):
+        Recommender.from_pretrained(tmp_path / "model")
 
 
 def test_a_saved_recommender_takes_no_other_settings(saved: Saved) -> None:

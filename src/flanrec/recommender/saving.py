@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from flanrec.artefact import MANIFEST, saving, verify_manifest
+from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import load_backbone
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.data import Dataset
@@ -28,8 +28,8 @@ _TABLES = ("interactions", "items", "users", "reviews")
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a folder looks like a saved recommender."""
-    return (folder / MANIFEST).is_file() and (folder / "recommender.json").is_file()
+    """Whether a folder looks like a saved recommender, whole or not."""
+    return (folder / "recommender.json").is_file()
 
 
 def save(recommender: Recommender, folder: Path) -> None:
