@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.hardware import has_fast_bf16
 from flanrec.backbone.prompts import PromptEncoder, mean_embeddings, mean_states
 
 PROMPTS = ["Recommend a movie.", "The user wants comedy but no drama. Choose the next movie.", "Next?"]
 
 
-def plain_states(backbone: Backbone, text: str) -> Tensor:
-    with torch.no_grad():
+def plain_states(backbone: Backbone, text: str, *, low: bool = has_fast_bf16(torch.device("cpu"))) -> Tensor:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
         ids = torch.tensor([backbone.tokenizer(text)["input_ids"]])
         states: Tensor = backbone.model.get_encoder()(input_ids=ids).last_hidden_state[0]
-        return states
+        return states.float()
 
 
 @pytest.fixture
@@ -45,6 +46,16 @@ def test_states_are_those_of_each_prompt_by_itself(backbone: Backbone) -> None:
         assert mask[row].tolist() == [1] * length + [0] * (mask.shape[1] - length)
         torch.testing.assert_close(states[row, :length], alone, atol=1e-4, rtol=1e-4)
         assert not states[row, length:].any()
+
+
+def test_states_do_not_depend_on_company_or_on_the_callers_autocast(backbone: Backbone) -> None:
+    alone, mask = PromptEncoder(backbone).encode(PROMPTS[:1])
+    length = int(mask.sum())
+    beside, _ = PromptEncoder(backbone).encode(PROMPTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        low, _ = PromptEncoder(backbone).encode(PROMPTS[:1])
+    assert torch.equal(alone[0], beside[0, :length])
+    assert torch.equal(alone, low)
 
 
 def test_repeated_prompts_are_read_once_and_come_in_the_order_asked(backbone: Backbone, read: list[int]) -> None:
@@ -72,7 +83,7 @@ def test_the_prompt_unused_the_longest_is_forgotten_first(backbone: Backbone, re
 
 
 def test_more_prompts_than_are_remembered_still_all_come_back(backbone: Backbone) -> None:
-    states, _ = PromptEncoder(backbone, remember=1).encode(PROMPTS, batch_size=2)
+    states, _ = PromptEncoder(backbone, remember=1).encode(PROMPTS)
     expected, _ = PromptEncoder(backbone).encode(PROMPTS)
     torch.testing.assert_close(states, expected, atol=1e-4, rtol=1e-4)
 
@@ -91,7 +102,7 @@ def test_states_carry_no_gradient_and_long_prompts_lose_their_end(backbone: Back
 
 def test_a_mean_state_is_the_mean_over_the_text_alone(backbone: Backbone) -> None:
     got = mean_states(backbone, PROMPTS, batch_size=2)
-    expected = torch.stack([plain_states(backbone, prompt).mean(dim=0) for prompt in PROMPTS])
+    expected = torch.stack([plain_states(backbone, prompt, low=False).mean(dim=0) for prompt in PROMPTS])
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
 
 

@@ -48,3 +48,18 @@ def choose_dtype(precision: str) -> torch.dtype:
     if precision in {"fp16", "float16", "half"}:
         raise SettingsError("fp16 overflows inside T5 and gives nan; use precision bf16 or fp32.")
     raise SettingsError(f"precision {precision!r} is not known; use auto, fp32 or bf16.")
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 matrices in hardware (CPU: AVX512-BF16 or AMX; CUDA: Ampere or later)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Which of these questions torch can answer differs between its versions.
+        ask = getattr(torch.cpu, "get_capabilities", None)
+        known = ask() if ask is not None else {}
+        probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+        return any(known.get(name) for name in ("avx512_bf16", "amx_bf16")) or any(
+            probe() for probe in probes if probe is not None
+        )
+    return False

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from flanrec.backbone.checkpoint import Backbone
+from flanrec.backbone.hardware import has_fast_bf16
 
 
 class PromptEncoder:
     """Encoder states of instructions, remembered so that a wording that returns costs nothing.
 
-    The encoder is used as it stands and gets no gradient. Make a new one after tuning the backbone.
+    The encoder is used as it stands and gets no gradient. Make a new one after tuning the backbone. The
+    states of a wording depend on nothing but the wording: not on the caller's autocast, and on a CPU not on
+    what is encoded beside it, so that a resumed run sees what the first one saw.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ class PromptEncoder:
         self._states: OrderedDict[str, Tensor] = OrderedDict()
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str], batch_size: int = 64) -> tuple[Tensor, Tensor]:
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the states of some instructions, padded to the longest.
 
         Returns
@@ -44,7 +47,7 @@ class PromptEncoder:
         mask
             int64 [len(prompts), longest], 1 where there is a token
         """
-        self._encode_missing([prompt for prompt in dict.fromkeys(prompts) if prompt not in self._states], batch_size)
+        self._encode_missing([prompt for prompt in dict.fromkeys(prompts) if prompt not in self._states])
         found = [self._states[prompt] for prompt in prompts]
         for prompt in prompts:
             self._states.move_to_end(prompt)
@@ -59,13 +62,16 @@ class PromptEncoder:
             self._states.popitem(last=False)
         return padded, mask
 
-    def _encode_missing(self, prompts: list[str], batch_size: int) -> None:
+    def _encode_missing(self, prompts: list[str]) -> None:
         encoder: Any = self.backbone.model.get_encoder()
+        device = self.backbone.device
+        together = 1 if device.type == "cpu" else 64
         prompts = sorted(prompts, key=len)
-        for first in range(0, len(prompts), batch_size):
-            batch = prompts[first : first + batch_size]
+        for first in range(0, len(prompts), together):
+            batch = prompts[first : first + together]
             ids, mask = self.backbone.encode_texts(batch, self.max_length)
-            states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+            with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device)):
+                states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             for prompt, row, length in zip(batch, states, mask.sum(dim=1).tolist(), strict=True):
                 self._states[prompt] = row[:length].clone()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.adapters import fingerprint
 from flanrec.backbone.vocabulary import check_readable
 from flanrec.catalogue import Catalogue
 from flanrec.data import Dataset
@@ -52,8 +53,11 @@ def fit(
         train, validation = hold_out_last(train)
     told = callbacks or _nobody
     reports: dict[str, TrainingReport] = {}
-    check_readable(backbone.tokenizer, train.items["title"].drop_nulls().to_list(), settings.unreadable_limit)
-    material = _material(backbone, settings, train, validation)
+    if folder is not None and not resume:
+        stages.refuse_earlier(folder)
+    identity = {"fit": settings.model_dump_json(), "backbone": fingerprint(backbone)}
+    material = _material(backbone, settings, train, validation, identity)
+    _check_readable(backbone, material, settings.unreadable_limit)
     done = stages.tuned_words(folder, material, str(backbone.device)) if resume else None
     if done is None:
         backbone, reports["words"] = stages.tune_words(backbone, material, folder, resume, told)
@@ -63,16 +67,25 @@ def fit(
     calibration = stages.calibrate(backbone, material)
     steps = reports["item tokens"].best_step
     if settings.tokens.refit and steps:
-        everything = _material(backbone, settings, known, known.with_interactions(known.interactions.head(0)))
+        everything = _material(backbone, settings, known, known.with_interactions(known.interactions.head(0)), identity)
         tokens, reports["item tokens, refit"] = stages.tune_tokens(
             backbone, everything, folder, resume, told, steps=steps
         )
     return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, settings), reports)
 
 
-def _material(backbone: Backbone, settings: RecommenderSettings, train: Dataset, validation: Dataset) -> Material:
+def _material(
+    backbone: Backbone, settings: RecommenderSettings, train: Dataset, validation: Dataset, identity: dict[str, str]
+) -> Material:
     prompter = make_prompter(backbone, Catalogue.from_dataset(train, backbone.tokenizer), settings)
-    return Material.gather(train, validation, prompter, settings, settings.model_dump_json())
+    return Material.gather(train, validation, prompter, settings, identity)
+
+
+def _check_readable(backbone: Backbone, material: Material, limit: float) -> None:
+    """Refuse a catalogue, or a first language of instructions, that the backbone's vocabulary lacks."""
+    check_readable(backbone.tokenizer, material.prompter.catalogue.titles, limit)
+    wording = material.prompter.templates[0].wording
+    check_readable(backbone.tokenizer, [wording.words["yes"], wording.words["no"]], limit)
 
 
 def _nobody(stage: str) -> Sequence[Callback]:

@@ -78,14 +78,16 @@ class TokenTuning(_Settings):
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak rate of the decoder blocks."""
     vector_rate: float = Field(default=1e-3, gt=0)
-    """Peak rate of the item vectors and the attention to the instruction."""
+    """Peak rate of the item vectors."""
+    instruction_rate: float = Field(default=2e-3, gt=0)
+    """Peak rate of the attention to the instruction, which starts from nothing."""
     optimizer: OptimizerName = "adamw"
     """See TrainerSettings."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Decay of all weights."""
-    average: float = Field(default=0.0, ge=0, lt=1)
+    average: float = Field(default=0.98, ge=0, lt=1)
     """Decay of the moving average of the weights; 0 is off."""
-    wishes: float = Field(default=0.35, ge=0, le=1)
+    wishes: float = Field(default=0.4, ge=0, le=1)
     """Share of the windows whose instruction carries a wish."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing."""

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 _GENERATION_USERS = 200
 _WORDS_DONE = "words-done"
 _TITLE_ANSWERS = frozenset({"sequential", "wish", "pick", "item_from_description"})
+_INSTRUCTION = ("prompt_norm.", "query.", "key.", "value.", "mix.", "text_answer.", "text_norm.")
 Callbacks = Callable[[str], Sequence[Callback]]
 
 
@@ -76,7 +77,12 @@ class Material:
 
     @classmethod
     def gather(
-        cls, train: Dataset, validation: Dataset, prompter: Prompter, settings: RecommenderSettings, identity: str
+        cls,
+        train: Dataset,
+        validation: Dataset,
+        prompter: Prompter,
+        settings: RecommenderSettings,
+        identity: dict[str, str],
     ) -> Material:
         """Collect the material of a fit."""
         ids = validation.interactions["user_id"].unique(maintain_order=True).to_list()
@@ -95,7 +101,7 @@ class Material:
             facets=Facets.of(prompter.catalogue),
             rates=LikeRates.of(train.sequences(), settings.liked_rating),
             settings=settings,
-            identity={"data": train.fingerprint(), "fit": identity},
+            identity={**identity, "data": train.fingerprint()},
         )
 
     def ranking(self, items: NDArray[np.int64], rows: slice | NDArray[np.int64] = slice(None)) -> float:
@@ -158,6 +164,18 @@ def tune_words(
         with saving(folder / _WORDS_DONE, {"kind": "stage", **material.identity}) as draft:
             backbone.save(draft / "backbone")
     return backbone, report
+
+
+def refuse_earlier(folder: Path) -> None:
+    """Refuse a folder that has a fit in it, before anything is tuned.
+
+    Raises
+    ------
+    CheckpointError
+        There is one.
+    """
+    if (folder / _WORDS_DONE).exists() or any(folder.glob("*/checkpoints/*")):
+        raise CheckpointError(f"{folder} holds an earlier fit; go on with it (resume), or remove it first")
 
 
 def tuned_words(folder: Path | None, material: Material, device: str) -> Backbone | None:
@@ -226,7 +244,10 @@ def tune_tokens(
     report = TrainingReport()
     if objective.users:
         blocks = {name: weight for name, weight in tokens.named_parameters() if name.startswith("decoder.")}
-        vectors = {name: weight for name, weight in tokens.named_parameters() if name not in blocks}
+        asking = {name: weight for name, weight in tokens.named_parameters() if name.startswith(_INSTRUCTION)}
+        vectors = {
+            name: weight for name, weight in tokens.named_parameters() if name not in blocks and name not in asking
+        }
         total = max(1, math.ceil(tuning.passes * len(objective.users) / tuning.batch_size))
         measured = bool(material.asked) and steps is None
         reading = TokenReading(tokens, encoder, material.prompter)
@@ -240,6 +261,7 @@ def tune_tokens(
             [
                 ParameterGroup("blocks", blocks, tuning.learning_rate),
                 ParameterGroup("vectors", vectors, tuning.vector_rate),
+                ParameterGroup("instruction", asking, tuning.instruction_rate),
             ],
             [Weighted(objective)],
             TrainerSettings(

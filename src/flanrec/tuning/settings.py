@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from flanrec.backbone.hardware import has_fast_bf16
+
 OptimizerName = Literal["adamw", "adafactor", "sgd"]
 ScheduleName = Literal["linear", "cosine", "one_cycle", "constant"]
 
@@ -50,21 +52,6 @@ class TrainerSettings(BaseModel):
     """Number format of the forward pass; auto takes bf16 where the hardware multiplies in it."""
     average: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a moving average of the trained weights, which is evaluated and becomes the result; 0 is off."""
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 matrices in hardware (CPU: AVX512-BF16 or AMX; CUDA: Ampere or later)."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        # Which of these questions torch can answer differs between its versions.
-        ask = getattr(torch.cpu, "get_capabilities", None)
-        known = ask() if ask is not None else {}
-        probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-        return any(known.get(name) for name in ("avx512_bf16", "amx_bf16")) or any(
-            probe() for probe in probes if probe is not None
-        )
-    return False
 
 
 def resolve_autocast(choice: str, device: torch.device) -> Literal["off", "bf16"]:
