@@ -136,7 +136,7 @@ def test_only_a_refit_learns_from_the_validation_events(
             assert watch.steps["item tokens, refit"] == list(range(1, best + 1))
         else:
             assert "item tokens, refit" not in watch.steps
-    assert places[True] <= 3 < places[False]
+    assert places[True] < places[False]
 
 
 def test_a_validation_part_with_its_items_in_another_order_counts_the_same(

@@ -147,7 +147,7 @@ class WordReading:
         *,
         excluded: Sequence[Ints] | None = None,
         allowed: NDArray[np.bool_] | None = None,
-        normalisation: Normalisation = "catalogue",
+        normalisation: Normalisation = "trie",
         progress: Callable[[int], None] | None = None,
     ) -> tuple[Ints, Floats]:
         """Decode the `k` most probable titles; every one is an item, no one twice, no excluded one."""
@@ -173,7 +173,7 @@ class WordReading:
         """The exact log-probability of titles, of all or of each user's candidates: float32 [n_users, n]."""
         rows = self.prompter.catalogue.token_rows
         return title_log_probabilities(
-            self.backbone, self.prompts(users, asking), rows, candidates=candidates, normalisation="catalogue"
+            self.backbone, self.prompts(users, asking), rows, candidates=candidates, normalisation="trie"
         )
 
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,16 +31,16 @@ from flanrec.recommender.readings import MatchReading, TokenReading, WordReading
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingReport, Weighted
 from flanrec.tuning.callbacks import Callback
-from flanrec.tuning.objectives.answers import AnswerObjective
+from flanrec.tuning.objectives.answers import AnswerObjective, Question
 from flanrec.tuning.objectives.item_tokens import ItemTokenObjective
 from flanrec.tuning.objectives.match import MatchObjective
+from flanrec.tuning.objectives.titles import TitleObjective
 from flanrec.tuning.questions import Questions, TextQuestions
 
 logger = logging.getLogger(__name__)
 
 _GENERATION_USERS = 200
 _WORDS_DONE = "words-done"
-_TITLE_ANSWERS = frozenset({"sequential", "wish", "pick", "item_from_description"})
 _INSTRUCTION = ("prompt_norm.", "query.", "key.", "value.", "mix.", "text_answer.", "text_norm.")
 Callbacks = Callable[[str], Sequence[Callback]]
 
@@ -193,27 +192,28 @@ def tuned_words(folder: Path | None, material: Material, device: str) -> Backbon
 def _mixture(backbone: Backbone, material: Material, questions: Questions) -> list[Weighted]:
     weights = material.settings.words.weights
     texts = TextQuestions(material.train, material.prompter)
-    answered: dict[str, tuple[Callable[[np.random.Generator], Any], float]] = {
-        "sequential": (questions.next_item, weights.sequential),
-        "wish": (questions.wish, weights.wish if material.facets.names else 0.0),
+    trie = material.prompter.catalogue.trie
+    described, reviewed = bool(texts.described), bool(texts.reviews)
+    mixture = [
+        Weighted(TitleObjective("sequential", backbone, trie, questions.next_item), weights.sequential),
+        Weighted(
+            TitleObjective("wish", backbone, trie, questions.wish), weights.wish if material.facets.names else 0.0
+        ),
+    ]
+    free: dict[str, tuple[Callable[[np.random.Generator], Question], float]] = {
         "pick": (questions.pick, weights.pick),
         "rating": (questions.rating, weights.rating if questions.rated else 0.0),
         "profile": (questions.profile, weights.profile if material.facets.names else 0.0),
-        "item_from_description": (texts.item_from_description, weights.item_from_description * bool(texts.described)),
-        "description_from_item": (texts.description_from_item, weights.description_from_item * bool(texts.described)),
-        "review_rating": (texts.review_rating, weights.review_rating * bool(texts.reviews)),
+        "item_from_description": (texts.item_from_description, weights.item_from_description * described),
+        "description_from_item": (texts.description_from_item, weights.description_from_item * described),
+        "review_rating": (texts.review_rating, weights.review_rating * reviewed),
     }
-    titles = material.prompter.catalogue.trie.used_tokens.tolist()
-    mixture = [
-        Weighted(AnswerObjective(name, backbone, draw, rows=titles if name in _TITLE_ANSWERS else None), weight)
-        for name, (draw, weight) in answered.items()
-        if weight > 0
-    ]
+    mixture += [Weighted(AnswerObjective(name, backbone, draw), weight) for name, (draw, weight) in free.items()]
     if weights.match > 0:
         said = material.prompter.templates[0].wording.words
         yes, no = (first_token_ids(backbone.tokenizer, [said[answer]]) for answer in ("yes", "no"))
         mixture.append(Weighted(MatchObjective(backbone, questions.judgement, yes, no), weights.match))
-    return mixture
+    return [weighted for weighted in mixture if weighted.weight > 0]
 
 
 def tune_tokens(

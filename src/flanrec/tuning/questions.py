@@ -98,7 +98,12 @@ class Questions:
             return None
         titles = [self.prompter.catalogue.titles[item] for item in following]
         kept = [at for at, title in enumerate(titles) if at == 0 or not occurs(title, prompt)]
-        return Question(prompt, tuple(titles[at] for at in kept), tuple(self.decay**at for at in kept))
+        return Question(
+            prompt,
+            tuple(titles[at] for at in kept),
+            tuple(self.decay**at for at in kept),
+            tuple(following[at] for at in kept),
+        )
 
     def pick(self, rng: np.random.Generator, candidates: int = 8) -> Question:
         """Which of some candidates comes next; the others are drawn by popularity."""

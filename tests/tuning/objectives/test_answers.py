@@ -32,11 +32,11 @@ def total(backbone: Backbone, *questions: Question, **options: Any) -> float:
 
 
 def theirs(backbone: Backbone, prompt: str, title: str) -> float:
-    """Transformers' loss of one answer, a mean over its tokens, times their number."""
+    """Transformers' loss of one answer, a mean over its tokens."""
     ids = torch.tensor([backbone.tokenizer(prompt)["input_ids"]])
     labels = torch.tensor([backbone.tokenizer(title)["input_ids"]])
     with torch.no_grad():
-        return float(backbone.model(input_ids=ids, labels=labels).loss) * labels.shape[1]
+        return float(backbone.model(input_ids=ids, labels=labels).loss)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -83,8 +83,8 @@ def test_smoothing_mixes_in_the_mean_loss_over_the_vocabulary(backbone: Backbone
     labels = torch.tensor([backbone.tokenizer("Heat")["input_ids"]])
     with torch.no_grad():
         steps = backbone.model(input_ids=ids, labels=labels).logits[0].log_softmax(-1)
-    plain = -steps[torch.arange(labels.shape[1]), labels[0]].sum()
-    expected = 0.9 * float(plain) - 0.1 * float(steps.mean(dim=-1).sum())
+    plain = -steps[torch.arange(labels.shape[1]), labels[0]].mean()
+    expected = 0.9 * float(plain) - 0.1 * float(steps.mean())
     got = total(backbone, Question(PROMPTS[0], ("Heat",), (1.0,)), smoothing=0.1)
     assert got == pytest.approx(expected, rel=1e-4)
 

@@ -1,0 +1,66 @@
+"""The loss of titles is what generation calls their probability among all items."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flanrec.backbone import Backbone
+from flanrec.catalogue.trie import TitleTrie
+from flanrec.generation import title_log_probabilities
+from flanrec.tuning.objectives.answers import Question
+from flanrec.tuning.objectives.titles import TitleObjective
+
+PROMPTS = ["The user wants comedy. Recommend one movie.", "Which movie comes next after Alien (1979); Heat (1995)?"]
+TITLES = ["Alien", "Alien 3", "Aliens", "Heat", "Heat", "Toy Story (1995)", "Toy Soldiers (1991)", "Ed Wood"]
+
+
+def unasked(_: np.random.Generator) -> Question:
+    raise AssertionError("the loss draws nothing")
+
+
+@pytest.fixture
+def rows(backbone: Backbone) -> list[list[int]]:
+    found: list[list[int]] = backbone.tokenizer(TITLES)["input_ids"]
+    return found
+
+
+@pytest.fixture
+def objective(backbone: Backbone, rows: list[list[int]]) -> TitleObjective:
+    return TitleObjective("titles", backbone, TitleTrie.build(rows), unasked)
+
+
+def asked(prompt: str, items: list[int], weights: list[float]) -> Question:
+    return Question(prompt, tuple(TITLES[item] for item in items), tuple(weights), tuple(items))
+
+
+def test_the_loss_of_an_item_is_its_negative_log_probability_under_the_trie(
+    backbone: Backbone, rows: list[list[int]], objective: TitleObjective
+) -> None:
+    expected = title_log_probabilities(backbone, PROMPTS, rows, normalisation="trie")
+    for user, prompt in enumerate(PROMPTS):
+        for item in range(len(TITLES)):
+            with torch.no_grad():
+                loss = objective.loss([asked(prompt, [item], [1.0])])
+            assert float(loss.total) == pytest.approx(-float(expected[user, item]), abs=1e-4)
+            assert loss.count == 1.0
+    distinct = [0, 1, 2, 3, 5, 6, 7]
+    np.testing.assert_allclose(np.exp(expected[:, distinct]).sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_several_prompts_and_answers_add_up_with_their_weights(
+    backbone: Backbone, rows: list[list[int]], objective: TitleObjective
+) -> None:
+    expected = title_log_probabilities(backbone, PROMPTS, rows, normalisation="trie")
+    with torch.no_grad():
+        loss = objective.loss([asked(PROMPTS[0], [0, 6, 7], [1.0, 0.8, 0.5]), asked(PROMPTS[1], [2], [0.25])])
+    wanted = expected[0, 0] + 0.8 * expected[0, 6] + 0.5 * expected[0, 7] + 0.25 * expected[1, 2]
+    assert float(loss.total) == pytest.approx(-float(wanted), abs=1e-3)
+    assert loss.count == pytest.approx(2.55)
+
+
+def test_a_catalogue_of_one_title_has_nothing_to_learn(backbone: Backbone, rows: list[list[int]]) -> None:
+    alone = TitleObjective("titles", backbone, TitleTrie.build(rows[:1]), unasked)
+    with torch.no_grad():
+        assert float(alone.loss([asked(PROMPTS[0], [0], [1.0])]).total) == 0.0
