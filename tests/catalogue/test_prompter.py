@@ -27,7 +27,10 @@ def test_the_item_token_instruction_says_wish_aversion_and_profile(small_prompte
     task = small_prompter.item_tokens(user, 4, wish="comedy", avoid="drama")
     assert task.fields["wish"] == "comedy"
     assert task.fields["avoid"] == "drama"
-    assert task.fields["profile"] == "age 26, occupation doctor; likes Comedy, Drama; dislikes Sci-Fi"
+    # What is wanted now is not mixed with what is usually liked.
+    assert task.fields["profile"] == "age 26, occupation doctor"
+    plain = small_prompter.item_tokens(user, 4)
+    assert plain.fields["profile"] == "age 26, occupation doctor; likes Comedy, Drama; dislikes Sci-Fi"
     for held_out in (False, True):
         prompt = small_prompter.word(task, held_out=held_out).prompt
         assert all(occurs(words, prompt) for words in ("comedy", "drama", "occupation doctor"))

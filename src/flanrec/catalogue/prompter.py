@@ -15,6 +15,10 @@ from flanrec.errors import SettingsError
 from flanrec.instructions import Example, Task, Templates, profile_text, render, tasks
 
 
+_TASTES = 3
+"""How many liked, and how many disliked, categories a profile names."""
+
+
 @dataclass(frozen=True)
 class Prompter:
     """Words tasks for the users of one catalogue.
@@ -73,9 +77,13 @@ class Prompter:
     ) -> Task:
         """The instruction beside item vectors; the profile covers only events before the newest `window`.
 
-        The decoder reads the newest events themselves, and in tuning they are answers too.
+        The decoder reads the newest events themselves, and in tuning they are answers too. Beside a wish or
+        an aversion the profile tells attributes alone: what a user usually likes, in the same words as what
+        is wanted now, would only drown it.
         """
-        profile = self._profile_words(person.before(max(0, len(person.items) - window)), language) if told else ""
+        known = person.before(max(0, len(person.items) - window))
+        tastes = 0 if wish or avoid else _TASTES
+        profile = self._profile_words(known, language, tastes) if told else ""
         return tasks.item_tokens(wish=wish, avoid=avoid, profile=profile, noun=self.noun, nouns=self.nouns)
 
     def sequential(
@@ -139,7 +147,7 @@ class Prompter:
         chosen = forms[int(rng.integers(len(forms)))]
         return chosen.fill({"facet": facet.casefold() if rng.random() < 0.8 else facet, "nouns": nouns})
 
-    def _profile_words(self, person: Person, language: int) -> str:
-        if not len(person.items) and not person.attributes:
+    def _profile_words(self, person: Person, language: int, tastes: int = _TASTES) -> str:
+        if not person.attributes and (not tastes or not len(person.items)):
             return ""
-        return profile_text(self.templates[language].wording, self.profile(person))
+        return profile_text(self.templates[language].wording, self.profile(person), categories=tastes)
