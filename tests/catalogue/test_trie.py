@@ -131,3 +131,26 @@ def test_fifty_thousand_titles_are_built_and_walked_quickly() -> None:
     sample = rng.choice(len(rows), 200)
     assert [trie.tokens_of(int(row)) for row in trie.rows_of(sample)] == [rows[item] for item in sample]
     assert len(trie.children([0], [len(trie)], 0).token) == len({row[0] for row in rows})
+
+
+def test_weights_give_each_child_the_weight_of_the_items_below_it(tmp_path: Path) -> None:
+    rows = [[5, 1], [5, 6, 1], [7, 1], [7, 1]]
+    trie = TitleTrie.build(rows, weights=np.array([1.0, 2.0, 4.0, 8.0]))
+    for tree in (trie, _saved(trie, tmp_path)):
+        root = tree.children([0], [len(tree)], 0)
+        np.testing.assert_allclose(np.exp(tree.log_priors(root)), [3.0, 12.0])
+        inner = tree.children(root.low[:1], root.high[:1], 1)
+        np.testing.assert_allclose(np.exp(tree.log_priors(inner)), [1.0, 2.0])
+    fewer = trie.remove([3])
+    np.testing.assert_allclose(np.exp(fewer.log_priors(fewer.children([0], [len(fewer)], 0))), [3.0, 4.0])
+    more = trie.add([[5, 9, 1]], [4])
+    np.testing.assert_allclose(np.exp(more.log_priors(more.children([0], [len(more)], 0))), [4.0, 12.0])
+    plain = TitleTrie.build(rows)
+    assert not plain.log_priors(plain.children([0], [len(plain)], 0)).any()
+    with pytest.raises(DataError, match="above zero"):
+        TitleTrie.build(rows, weights=np.array([1.0, 0.0, 1.0, 1.0]))
+
+
+def _saved(trie: TitleTrie, folder: Path) -> TitleTrie:
+    trie.save(folder / "trie.npz")
+    return TitleTrie.load(folder / "trie.npz")

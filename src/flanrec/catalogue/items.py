@@ -133,9 +133,14 @@ class Catalogue:
         return np.fromiter((self.index_of(item_id) for item_id in item_ids), dtype=np.int64)
 
     @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Events of each item and one more: float64[n_items]."""
+        return (self.popularity + 1).astype(np.float64)
+
+    @cached_property
     def trie(self) -> TitleTrie:
-        """The tree of all titles."""
-        return TitleTrie.build(self.token_rows, eos=self.eos)
+        """The tree of all titles, an item weighing its events and one more."""
+        return TitleTrie.build(self.token_rows, eos=self.eos, weights=self.weights)
 
     def extended(self, items: pl.DataFrame, tokenizer: Any, max_title_tokens: int = MAX_TITLE_TOKENS) -> Catalogue:
         """A new catalogue with further items behind the present ones, known by their text alone.

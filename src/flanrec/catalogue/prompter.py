@@ -14,7 +14,6 @@ from flanrec.data.profiles import LIKED_RATING, ItemFacts, Profile, profile_of
 from flanrec.errors import SettingsError
 from flanrec.instructions import Example, Task, Templates, profile_text, render, tasks
 
-
 _TASTES = 3
 """How many liked, and how many disliked, categories a profile names."""
 

@@ -20,6 +20,7 @@ from flanrec.catalogue.arrays import load_arrays, save_arrays
 from flanrec.errors import CheckpointError, DataError
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 PADDING = -1
 """What fills a row of the token matrix after its end-of-sequence token."""
@@ -52,6 +53,9 @@ class TitleTrie:
         Catalogue indices, ascending within a row. Items with identical rows share a leaf.
     eos : int
         The end-of-sequence token. Because every row ends in it, no row is a proper prefix of another.
+    weights : float64[largest item + 1], optional
+        Of each item, positive, such as its events; an item beyond the end weighs 1. They give every node
+        a share of its parent's weight, the prior of a branch before any model has spoken.
 
     Examples
     --------
@@ -65,9 +69,16 @@ class TitleTrie:
     leaf_offsets: Ints
     leaf_items: Ints
     eos: int = 1
+    weights: Floats | None = None
 
     @classmethod
-    def build(cls, rows: Sequence[Sequence[int]], items: Sequence[int] | Ints | None = None, eos: int = 1) -> TitleTrie:
+    def build(
+        cls,
+        rows: Sequence[Sequence[int]],
+        items: Sequence[int] | Ints | None = None,
+        eos: int = 1,
+        weights: Floats | None = None,
+    ) -> TitleTrie:
         """Build the tree from one token row an item.
 
         Parameters
@@ -78,11 +89,14 @@ class TitleTrie:
             The item of each row; by default its position.
         eos : int
             The end-of-sequence token.
+        weights : float64[largest item + 1], optional
+            Of each item, by catalogue index.
 
         Raises
         ------
         DataError
-            If a row is empty, does not end in ``eos``, or holds ``eos`` or a negative token earlier.
+            If a row is empty, does not end in ``eos``, or holds ``eos`` or a negative token earlier; or
+            if a weight is not positive.
         """
         index = np.arange(len(rows), dtype=np.int64) if items is None else np.asarray(items, dtype=np.int64)
         if len(index) != len(rows):
@@ -96,16 +110,18 @@ class TitleTrie:
         matrix = np.full((len(rows), max((len(row) for row in rows), default=1)), PADDING, dtype=np.int32)
         for position, row in enumerate(rows):
             matrix[position, : len(row)] = row
-        return cls._from_matrix(matrix, index, eos)
+        if weights is not None and not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise DataError("the weights of a trie's items must be finite and above zero; add one to counts")
+        return cls._from_matrix(matrix, index, eos, weights)
 
     @classmethod
-    def _from_matrix(cls, matrix: NDArray[np.int32], items: Ints, eos: int) -> TitleTrie:
+    def _from_matrix(cls, matrix: NDArray[np.int32], items: Ints, eos: int, weights: Floats | None) -> TitleTrie:
         order = np.lexsort((items, *matrix.T[::-1]))
         matrix, items = matrix[order], items[order]
         first = np.ones(len(items), dtype=bool)
         first[1:] = (matrix[1:] != matrix[:-1]).any(axis=1)
         offsets = np.append(np.flatnonzero(first), len(items)).astype(np.int64)
-        return cls(np.ascontiguousarray(matrix[first]), offsets, items, eos)
+        return cls(np.ascontiguousarray(matrix[first]), offsets, items, eos, weights)
 
     def __len__(self) -> int:
         """The number of distinct token rows, which is at most the number of items."""
@@ -150,6 +166,19 @@ class TitleTrie:
         position = np.arange(len(parent)) - np.repeat(np.cumsum(counts) - counts, counts) + first[parent]
         child = starts[position]
         return Children(parent, self.tokens[child, depth].astype(np.int64), child, starts[position + 1])
+
+    @cached_property
+    def _mass(self) -> Floats:
+        """The weight of all rows before each row: float64[n_rows + 1]."""
+        given = np.zeros(0) if self.weights is None else self.weights
+        known = np.append(given, np.ones(max(0, int(self.leaf_items.max(initial=-1)) + 1 - len(given))))
+        return np.append(0.0, np.cumsum(known[self.leaf_items]))[self.leaf_offsets]
+
+    def log_priors(self, children: Children) -> Floats:
+        """The log of each child's weight: float64[n_children], zeros for a tree without weights."""
+        if self.weights is None:
+            return np.zeros(len(children.token))
+        return np.log(self._mass[children.high] - self._mass[children.low])
 
     def ranges(self, rows: Ints, depth: int) -> tuple[Ints, Ints]:
         """The range ``[low, high)`` of the node that each row passes after ``depth`` tokens."""
@@ -203,7 +232,7 @@ class TitleTrie:
         matrix = np.full((len(kept) + len(new), width), PADDING, dtype=np.int32)
         matrix[: len(kept), : kept.shape[1]] = kept
         matrix[len(kept) :, : new.shape[1]] = new
-        return self._from_matrix(matrix, np.concatenate([kept_items, new_items]), self.eos)
+        return self._from_matrix(matrix, np.concatenate([kept_items, new_items]), self.eos, self.weights)
 
     def remove(self, items: Iterable[int]) -> TitleTrie:
         """A new tree without these items; unknown ones are ignored."""
@@ -215,7 +244,7 @@ class TitleTrie:
 
     def _keep(self, kept: NDArray[np.bool_]) -> TitleTrie:
         matrix, items = self._one_row_an_item()
-        return self._from_matrix(matrix[kept], items[kept], self.eos)
+        return self._from_matrix(matrix[kept], items[kept], self.eos, self.weights)
 
     def _one_row_an_item(self) -> tuple[NDArray[np.int32], Ints]:
         return np.repeat(self.tokens, np.diff(self.leaf_offsets), axis=0), np.asarray(self.leaf_items)
@@ -229,6 +258,7 @@ class TitleTrie:
                 "leaf_offsets": self.leaf_offsets,
                 "leaf_items": self.leaf_items,
                 "eos": np.array([self.eos], dtype=np.int64),
+                "weights": np.zeros(0) if self.weights is None else self.weights,
             },
         )
 
@@ -241,8 +271,9 @@ class TitleTrie:
         CheckpointError
             If the file is missing, damaged, or does not hold a tree.
         """
-        arrays = load_arrays(Path(path), {"tokens": 2, "leaf_offsets": 1, "leaf_items": 1, "eos": 1})
-        trie = cls(arrays["tokens"], arrays["leaf_offsets"], arrays["leaf_items"], int(arrays["eos"][0]))
+        arrays = load_arrays(Path(path), {"tokens": 2, "leaf_offsets": 1, "leaf_items": 1, "eos": 1, "weights": 1})
+        weights = arrays["weights"] if len(arrays["weights"]) else None
+        trie = cls(arrays["tokens"], arrays["leaf_offsets"], arrays["leaf_items"], int(arrays["eos"][0]), weights)
         fits = len(trie.leaf_offsets) == len(trie.tokens) + 1 and trie.leaf_offsets[-1] == len(trie.leaf_items)
         if not fits or trie.tokens.dtype != np.int32:
             raise CheckpointError(f"{path} does not hold a title trie: its arrays do not fit each other; save it again")

@@ -63,7 +63,10 @@ def zero_shot_report(
     catalogue = Catalogue.from_dataset(known, backbone.tokenizer)
     reading = WordReading(backbone, make_prompter(backbone, catalogue, settings), settings.num_beams)
     asked = people(known, ids)
-    ranked, _ = reading.top(asked, max(ks), excluded=[np.unique(person.items) for person in asked])
+    # By its own probabilities, without the popularity that the tuned model's branches start from.
+    ranked, _ = reading.top(
+        asked, max(ks), excluded=[np.unique(person.items) for person in asked], normalisation="vocabulary"
+    )
     return evaluate_ranking(
         ranked,
         test.sequences(ids),

@@ -163,7 +163,8 @@ class _Search:
     def _step(self, states: Tensor, beams: _Beams, depth: int) -> _Beams:
         """Continue every beam by one token, file what ended, and return each user's next beams."""
         children = self.trie.children(beams.low, beams.high, depth)
-        gained = self.head.log_probabilities(states, children.parent, children.token)
+        priors = self.trie.log_priors(children)
+        gained = self.head.log_probabilities(states, children.parent, children.token, priors)
         parent = children.parent
         ahead = _Beams(
             beams.user[parent], beams.node[parent], children.token, children.low, children.high,

@@ -19,7 +19,8 @@ Normalisation = Literal["vocabulary", "catalogue", "trie"]
 ``catalogue``: the tokens that any title uses, which matches a model tuned on those rows alone and
 needs a tenth of the work.
 ``trie``: the tokens that may follow, so that the probabilities of all titles sum to one, and the rest
-of a title costs nothing once its beginning is like no other's.
+of a title costs nothing once its beginning is like no other's. Where the trie has weights, each branch
+starts from its share of them, as a decoder does that is fused with a language model of the catalogue.
 """
 
 _ROWS_AT_ONCE = 64
@@ -53,7 +54,11 @@ class Head:
             self._weight = self._weight[torch.as_tensor(self._used, device=self._weight.device)]
 
     def log_probabilities(
-        self, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64]
+        self,
+        states: Tensor,
+        rows: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        priors: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """The log-probability of each (state, token) pair.
 
@@ -65,11 +70,13 @@ class Head:
             The state of each pair.
         tokens : int64[n_pairs]
             Its token. Under ``trie`` the tokens listed with a state must be all that may follow there.
+        priors : float64[n_pairs], optional
+            What is added to each logit; under ``trie`` alone.
         """
         if not len(rows):
             return np.zeros(0)
         if self.normalisation == "trie":
-            return self._among_listed(states, rows, tokens)
+            return self._among_listed(states, rows, tokens, np.zeros(len(rows)) if priors is None else priors)
         if self._used is not None:
             tokens = np.searchsorted(self._used, tokens)
         scores = np.empty(len(rows))
@@ -83,10 +90,12 @@ class Head:
             scores[first:last] = chosen.double().cpu().numpy()
         return scores
 
-    def _among_listed(self, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _among_listed(
+        self, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64], priors: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         distinct, column = np.unique(tokens, return_inverse=True)
         logits = torch.nn.functional.linear(states, self._weight[self._index(distinct)]).float()
-        listed = logits[self._index(rows), self._index(column)].double().cpu().numpy()
+        listed = logits[self._index(rows), self._index(column)].double().cpu().numpy() + priors
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         per_row = np.diff(starts, append=len(rows))
         peak = np.repeat(np.maximum.reduceat(listed, starts), per_row)

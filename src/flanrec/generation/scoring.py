@@ -35,6 +35,7 @@ def title_log_probabilities(
     candidates: Sequence[Sequence[int]] | Ints | None = None,
     prefixes: Sequence[str] | None = None,
     normalisation: Normalisation = "vocabulary",
+    weights: NDArray[np.float64] | None = None,
     batch_size: int = 8,
     titles_at_once: int = 64,
     max_length: int = 512,
@@ -54,6 +55,8 @@ def title_log_probabilities(
     prefixes : n_users texts, optional
         Forced at the start of the decoder and not scored; "" for none.
     normalisation : Normalisation
+    weights : float64[n_items], optional
+        Of the trie that the rows make; they count under ``trie`` alone.
     batch_size, titles_at_once : int
         Users, and titles of each, that go through the decoder together; memory grows with the product.
     max_length : int
@@ -72,7 +75,7 @@ def title_log_probabilities(
     SettingsError
         If ``normalisation`` is unknown.
     """
-    trie = TitleTrie.build(token_rows, eos=int(backbone.tokenizer.eos_token_id))
+    trie = TitleTrie.build(token_rows, eos=int(backbone.tokenizer.eos_token_id), weights=weights)
     head = Head(backbone.model, trie, normalisation)
     wanted = _candidate_matrix(candidates, len(prompts), len(token_rows))
     starts = decoder_starts(backbone.model, backbone.tokenizer, prefixes, len(prompts))
@@ -135,7 +138,7 @@ def _among_children(
         here = np.flatnonzero(depths == depth)
         distinct, first, state = np.unique(nodes[here], return_index=True, return_inverse=True)
         children = trie.children(*trie.ranges(rows[here[first]], int(depth)), int(depth))
-        listed = head.log_probabilities(flat[distinct], children.parent, children.token)
+        listed = head.log_probabilities(flat[distinct], children.parent, children.token, trie.log_priors(children))
         span = len(trie) + 1
         taken = np.searchsorted(children.parent * span + children.low, state * span + rows[here], side="right") - 1
         gained[here] = listed[taken]

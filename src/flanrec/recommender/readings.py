@@ -171,9 +171,14 @@ class WordReading:
         candidates: Sequence[Sequence[int]] | None = None,
     ) -> Floats:
         """The exact log-probability of titles, of all or of each user's candidates: float32 [n_users, n]."""
-        rows = self.prompter.catalogue.token_rows
+        catalogue = self.prompter.catalogue
         return title_log_probabilities(
-            self.backbone, self.prompts(users, asking), rows, candidates=candidates, normalisation="trie"
+            self.backbone,
+            self.prompts(users, asking),
+            catalogue.token_rows,
+            candidates=candidates,
+            normalisation="trie",
+            weights=catalogue.weights,
         )
 
 

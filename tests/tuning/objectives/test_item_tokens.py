@@ -100,7 +100,7 @@ def test_the_profile_covers_only_events_before_the_window(
     tokens: ItemTokens, backbone: Backbone, probing: Prompter, small_dataset: Dataset, seed: int, user: int
 ) -> None:
     person = people(small_dataset, [f"u{user}"])[0]
-    objective = make(tokens, backbone, probing, [person], told=1.0)
+    objective = make(tokens, backbone, probing, [person], told=1.0, wishes=0.0)
     (window,) = objective.draw(np.random.default_rng(seed), 1)
     first = person.items.tolist().index(window.items[0])
     assert said("TOLD", window) == probing.item_tokens(person.before(first), 0).fields["profile"]

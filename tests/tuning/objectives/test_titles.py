@@ -49,6 +49,20 @@ def test_the_loss_of_an_item_is_its_negative_log_probability_under_the_trie(
     np.testing.assert_allclose(np.exp(expected[:, distinct]).sum(axis=1), 1.0, atol=1e-4)
 
 
+def test_popular_items_are_likelier_by_their_weights(backbone: Backbone, rows: list[list[int]]) -> None:
+    weights = np.array([1.0, 5.0, 2.0, 3.0, 4.0, 9.0, 1.0, 20.0])
+    objective = TitleObjective("titles", backbone, TitleTrie.build(rows, weights=weights), unasked)
+    expected = title_log_probabilities(backbone, PROMPTS[:1], rows, normalisation="trie", weights=weights)
+    for item in range(len(TITLES)):
+        with torch.no_grad():
+            loss = objective.loss([asked(PROMPTS[0], [item], [1.0])])
+        assert float(loss.total) == pytest.approx(-float(expected[0, item]), abs=1e-4)
+    plain = title_log_probabilities(backbone, PROMPTS[:1], rows, normalisation="trie")
+    assert expected[0, 7] > plain[0, 7]  # Ed Wood forks at the first token, against all others
+    flat = title_log_probabilities(backbone, PROMPTS[:1], rows, normalisation="trie", weights=np.ones(8))
+    np.testing.assert_array_less(plain[0, 3], flat[0, 3])  # two items share the title Heat
+
+
 def test_several_prompts_and_answers_add_up_with_their_weights(
     backbone: Backbone, rows: list[list[int]], objective: TitleObjective
 ) -> None:

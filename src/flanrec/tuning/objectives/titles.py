@@ -22,8 +22,9 @@ class TitleObjective:
 
     At every token the softmax is over the tokens that the trie allows there, as generation's ``trie``
     normalisation is, so the probabilities of all items add up to one and the model learns which item,
-    not how titles are spelled. What follows the last fork of a title is certain and costs nothing: it is
-    neither read nor scored.
+    not how titles are spelled. The trie's weights, the items' popularity, are added as log shares: the model
+    has to learn only how a user differs from the crowd. What follows the last fork of a title is certain and
+    costs nothing: it is neither read nor scored.
 
     Inputs
     ------
@@ -82,7 +83,7 @@ class TitleObjective:
         return LossSum((losses * weights).sum(), float(sum(sum(example.weights) for example in examples)))
 
     def _closed(self, rows: NDArray[np.int64]) -> Tensor:
-        """What is added to the logits of each said token: 0 where the trie allows a token, else -inf.
+        """What is added to the logits of each said token: its log prior where the trie allows it, else -inf.
 
         The tokens of all answers follow each other: [sum of the rows' fork depths, used tokens].
         """
@@ -92,5 +93,5 @@ class TitleObjective:
         for depth in range(int(depths.max(initial=0))):
             here = np.flatnonzero(depths > depth)
             children = self.trie.children(*self.trie.ranges(rows[here], depth), depth)
-            closed[first[here][children.parent] + depth, self._place[children.token]] = 0
+            closed[first[here][children.parent] + depth, self._place[children.token]] = self.trie.log_priors(children)
         return torch.from_numpy(closed)
