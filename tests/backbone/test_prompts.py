@@ -38,7 +38,7 @@ def read(backbone: Backbone) -> Iterator[list[int]]:
 
 
 def test_states_are_those_of_each_prompt_by_itself(backbone: Backbone) -> None:
-    states, mask = PromptEncoder(backbone).encode(PROMPTS)
+    states, mask, _ = PromptEncoder(backbone).encode(PROMPTS)
     assert states.shape == (3, int(mask.sum(dim=1).max()), 512)
     for row, prompt in enumerate(PROMPTS):
         alone = plain_states(backbone, prompt)
@@ -49,23 +49,23 @@ def test_states_are_those_of_each_prompt_by_itself(backbone: Backbone) -> None:
 
 
 def test_states_do_not_depend_on_company_or_on_the_callers_autocast(backbone: Backbone) -> None:
-    alone, mask = PromptEncoder(backbone).encode(PROMPTS[:1])
+    alone, mask, _ = PromptEncoder(backbone).encode(PROMPTS[:1])
     length = int(mask.sum())
-    beside, _ = PromptEncoder(backbone).encode(PROMPTS)
+    beside, _, _ = PromptEncoder(backbone).encode(PROMPTS)
     with torch.autocast("cpu", torch.bfloat16):
-        low, _ = PromptEncoder(backbone).encode(PROMPTS[:1])
+        low, _, _ = PromptEncoder(backbone).encode(PROMPTS[:1])
     assert torch.equal(alone[0], beside[0, :length])
     assert torch.equal(alone, low)
 
 
 def test_repeated_prompts_are_read_once_and_come_in_the_order_asked(backbone: Backbone, read: list[int]) -> None:
     encoder = PromptEncoder(backbone)
-    states, _ = encoder.encode([PROMPTS[2], PROMPTS[0], PROMPTS[2]])
+    states, _, _ = encoder.encode([PROMPTS[2], PROMPTS[0], PROMPTS[2]])
     assert sum(read) == 2
     assert torch.equal(states[0], states[2])
     encoder.encode(PROMPTS)
     assert sum(read) == 3
-    again, _ = encoder.encode([PROMPTS[2], PROMPTS[0], PROMPTS[2]])
+    again, _, _ = encoder.encode([PROMPTS[2], PROMPTS[0], PROMPTS[2]])
     assert sum(read) == 3
     assert torch.equal(again, states)
 
@@ -83,19 +83,19 @@ def test_the_prompt_unused_the_longest_is_forgotten_first(backbone: Backbone, re
 
 
 def test_more_prompts_than_are_remembered_still_all_come_back(backbone: Backbone) -> None:
-    states, _ = PromptEncoder(backbone, remember=1).encode(PROMPTS)
-    expected, _ = PromptEncoder(backbone).encode(PROMPTS)
+    states, _, _ = PromptEncoder(backbone, remember=1).encode(PROMPTS)
+    expected, _, _ = PromptEncoder(backbone).encode(PROMPTS)
     torch.testing.assert_close(states, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_no_prompts_give_no_states(backbone: Backbone) -> None:
-    states, mask = PromptEncoder(backbone).encode([])
+    states, mask, _ = PromptEncoder(backbone).encode([])
     assert states.shape == (0, 0, 512)
     assert mask.shape == (0, 0)
 
 
 def test_states_carry_no_gradient_and_long_prompts_lose_their_end(backbone: Backbone) -> None:
-    states, mask = PromptEncoder(backbone, max_length=8).encode(["movie " * 50])
+    states, mask, _ = PromptEncoder(backbone, max_length=8).encode(["movie " * 50])
     assert not states.requires_grad
     assert mask.shape == (1, 8)
 
@@ -121,6 +121,6 @@ def test_half_precision_gives_float_states(backbone: Backbone) -> None:
     import copy
 
     half = replace(backbone, model=copy.deepcopy(backbone.model).bfloat16(), dtype=torch.bfloat16)
-    states, _ = PromptEncoder(half).encode(PROMPTS[:1])
+    states, _, _ = PromptEncoder(half).encode(PROMPTS[:1])
     assert states.dtype == mean_states(half, PROMPTS[:1]).dtype == torch.float32
     torch.testing.assert_close(states[0], plain_states(backbone, PROMPTS[0]), atol=0.1, rtol=0.1)

@@ -44,20 +44,18 @@ def listening(tokens: ItemTokens) -> ItemTokens:
 
 
 @pytest.fixture(scope="module")
-def prompts(backbone: Backbone) -> tuple[Tensor, Tensor]:
+def prompts(backbone: Backbone) -> tuple[Tensor, ...]:
     return PromptEncoder(backbone).encode(PROMPTS)
 
 
-def states_of(tokens: ItemTokens, histories: list[list[int]], prompts: tuple[Tensor, Tensor]) -> Tensor:
+def states_of(tokens: ItemTokens, histories: list[list[int]], prompts: tuple[Tensor, ...]) -> Tensor:
     items, _ = pad_histories(histories, SETTINGS.window, torch.device("cpu"))
     with torch.no_grad():
         result: Tensor = tokens(items, *prompts)
     return result
 
 
-def test_there_is_one_state_a_position_and_one_before_any_item(
-    tokens: ItemTokens, prompts: tuple[Tensor, Tensor]
-) -> None:
+def test_there_is_one_state_a_position_and_one_before_any_item(tokens: ItemTokens, prompts: tuple[Tensor, ...]) -> None:
     states = states_of(tokens, [[1, 2, 3], [4]], prompts)
     assert states.shape == (2, 4, 512 + 4 * 64)
     assert tokens.outputs().shape == (30, 512 + 4 * 64)
@@ -71,7 +69,7 @@ def test_there_is_one_state_a_position_and_one_before_any_item(
 @settings(max_examples=15, deadline=None)
 @given(changed=st.integers(0, 5), item=st.integers(0, 29))
 def test_a_later_item_changes_no_earlier_position(
-    listening: ItemTokens, prompts: tuple[Tensor, Tensor], changed: int, item: int
+    listening: ItemTokens, prompts: tuple[Tensor, ...], changed: int, item: int
 ) -> None:
     history = [3, 9, 14, 20, 26, 1]
     other = [*history]
@@ -93,14 +91,14 @@ def test_neither_padded_items_nor_padded_prompts_change_scores(listening: ItemTo
         torch.testing.assert_close(together[row, : len(history) + 1], alone[0], atol=2e-3, rtol=1e-4)
 
 
-def test_the_order_of_a_history_matters(tokens: ItemTokens, prompts: tuple[Tensor, Tensor]) -> None:
+def test_the_order_of_a_history_matters(tokens: ItemTokens, prompts: tuple[Tensor, ...]) -> None:
     there, back = (tokens.logits(states_of(tokens, [h, h], prompts))[0, -1] for h in ([4, 5, 6], [6, 5, 4]))
     assert float((there - back).abs().max()) > 0.5
 
 
-def test_before_any_tuning_it_knows_what_follows_what(tokens: ItemTokens, prompts: tuple[Tensor, Tensor]) -> None:
+def test_before_any_tuning_it_knows_what_follows_what(tokens: ItemTokens, prompts: tuple[Tensor, ...]) -> None:
     histories = [[item, (item + 1) % 28] for item in range(28)]
-    one = (prompts[0][1:].expand(28, -1, -1), prompts[1][1:].expand(28, -1))
+    one = tuple(part[1:].expand(28, *part.shape[1:]) for part in prompts)
     best = tokens.logits(states_of(tokens, histories, one))[:, -1].topk(4).indices
     hits = sum((item + 2) % 28 in best[item].tolist() for item in range(28))
     assert hits >= 18  # by chance 4 of 28
@@ -112,17 +110,24 @@ def test_scores_start_from_the_popularity(tokens: ItemTokens, factors: Transitio
     torch.testing.assert_close(tokens.logits(nothing)[0].exp(), factors.log_share.exp())
 
 
-def test_the_attention_to_the_instruction_starts_silent_and_then_speaks(
-    tokens: ItemTokens, listening: ItemTokens, backbone: Backbone
+def test_before_any_tuning_a_word_of_the_wish_speaks_for_items_that_have_it(
+    tokens: ItemTokens, small_catalogue: Catalogue, backbone: Backbone
 ) -> None:
     encoder = PromptEncoder(backbone)
-    first, second = (
-        [states_of(module, [[3, 4]], encoder.encode([prompt]))[..., 512:] for prompt in PROMPTS]
-        for module in (tokens, listening)
-    )
-    assert not first[0].any()
-    assert not first[1].any()
-    assert float((second[0] - second[1]).abs().max()) > 0.05
+
+    def scores(wish: str) -> Tensor:
+        prompt = f"Recommend the next movie for this user. The user wants {wish}."
+        return tokens.logits(states_of(tokens, [[3, 4]], encoder.encode([prompt])))[0, -1]
+
+    comedies = torch.tensor(["Comedy" in names for names in small_catalogue.categories])
+    gain = scores("comedy") - scores("nothing")
+    assert float(gain[comedies].mean()) > float(gain[~comedies].mean()) + 0.1
+
+
+def test_the_attention_to_the_instruction_tells_prompts_apart(listening: ItemTokens, backbone: Backbone) -> None:
+    encoder = PromptEncoder(backbone)
+    first, second = (states_of(listening, [[3, 4]], encoder.encode([prompt]))[..., 512:] for prompt in PROMPTS)
+    assert float((first - second).abs().max()) > 0.05
 
 
 def test_the_backbone_is_copied_and_not_changed(backbone: Backbone, tokens: ItemTokens) -> None:
@@ -158,9 +163,9 @@ def test_text_vectors_are_centred_and_as_long_as_the_width_asks(
     torch.testing.assert_close(direction, torch.ones(30), atol=1e-4, rtol=0)
 
 
-def test_item_texts_join_title_categories_and_text(small_catalogue: Catalogue, backbone: Backbone) -> None:
+def test_item_texts_join_title_categories_decade_and_text(small_catalogue: Catalogue, backbone: Backbone) -> None:
     assert item_texts(small_catalogue)[:1] == [
-        "Amber Harbour (1980) Comedy, Adventure Someone finds a letter, number 0."
+        "Amber Harbour (1980) comedy, adventure 1980s Someone finds a letter, number 0."
     ]
     bare = Catalogue.from_frame(pl.DataFrame({"item_id": [1], "title": ["Heat"]}), backbone.tokenizer)
     assert item_texts(bare) == ["Heat"]
@@ -174,7 +179,7 @@ def test_more_layers_or_columns_than_there_are_is_all_there_are(
     assert len(tokens.decoder.block) == 8
 
 
-def test_dropout_acts_in_training_only(tokens: ItemTokens, prompts: tuple[Tensor, Tensor]) -> None:
+def test_dropout_acts_in_training_only(tokens: ItemTokens, prompts: tuple[Tensor, ...]) -> None:
     training = copy.deepcopy(tokens).train()
     first, second = (states_of(training, [[1, 2], [3]], prompts) for _ in range(2))
     assert not torch.equal(first, second)

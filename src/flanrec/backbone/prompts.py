@@ -34,33 +34,38 @@ class PromptEncoder:
         self.backbone = backbone
         self.remember = remember
         self.max_length = max_length
-        self._states: OrderedDict[str, Tensor] = OrderedDict()
+        self._states: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the states of some instructions, padded to the longest.
 
         Returns
         -------
         states
-            float32 [len(prompts), longest, d_model]
+            float32 [len(prompts), longest, d_model], what the encoder makes of each token where it stands
         mask
             int64 [len(prompts), longest], 1 where there is a token
+        words
+            float32 [len(prompts), longest, d_model], the tokens' input embeddings, wherever they stand
         """
         self._encode_missing([prompt for prompt in dict.fromkeys(prompts) if prompt not in self._states])
         found = [self._states[prompt] for prompt in prompts]
         for prompt in prompts:
             self._states.move_to_end(prompt)
-        longest = max((len(states) for states in found), default=0)
+        longest = max((len(states) for states, _ in found), default=0)
         width = int(self.backbone.model.config.d_model)
         padded = torch.zeros(len(prompts), longest, width, device=self.backbone.device)
         mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=self.backbone.device)
-        for row, states in enumerate(found):
+        tokens = torch.zeros_like(mask)
+        for row, (states, ids) in enumerate(found):
             padded[row, : len(states)] = states
             mask[row, : len(states)] = 1
+            tokens[row, : len(ids)] = ids
+        words = self.backbone.model.get_input_embeddings()(tokens).float() * mask[..., None]
         while len(self._states) > self.remember:
             self._states.popitem(last=False)
-        return padded, mask
+        return padded, mask, words
 
     def _encode_missing(self, prompts: list[str]) -> None:
         encoder: Any = self.backbone.model.get_encoder()
@@ -72,8 +77,8 @@ class PromptEncoder:
             ids, mask = self.backbone.encode_texts(batch, self.max_length)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device)):
                 states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            for prompt, row, length in zip(batch, states, mask.sum(dim=1).tolist(), strict=True):
-                self._states[prompt] = row[:length].clone()
+            for prompt, row, tokens, length in zip(batch, states, ids, mask.sum(dim=1).tolist(), strict=True):
+                self._states[prompt] = (row[:length].clone(), tokens[:length].clone())
 
 
 @torch.no_grad()

@@ -51,6 +51,8 @@ class ItemTokenSettings(BaseModel):
     """Heads of the attention from each position to the instruction."""
     head_width: int = Field(default=64, ge=1)
     """Width of each of these heads."""
+    word_gain: float = Field(default=0.1, ge=0)
+    """How much a word of the instruction speaks for items with the same word in their text, at the start."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Dropout on item vectors and states."""
     ridge: float = Field(default=30.0, gt=0)
@@ -91,16 +93,23 @@ class ItemTokens(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_items))
         self.norm = nn.LayerNorm(width)
         self.text_map = nn.Linear(width, width, bias=False)
-        # Attention from positions to the instruction, with outputs in a space of their own that only
-        # the items' text answers to; it starts at zero, as an adapter does.
+        # Attention from positions to the instruction. Where to look is said by what the encoder made of each
+        # token, so that wanted and unwanted things are told apart; what is found there is the word itself, and
+        # items answer to it by the words of their own text. Both are projected alike at the start, so that
+        # an item whose text has a word of the wish is preferred before anything is learnt.
         self.prompt_norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, inner, bias=False)
         self.key = nn.Linear(width, inner, bias=False)
         self.value = nn.Linear(width, inner, bias=False)
         self.mix = nn.Linear(inner, inner, bias=False)
-        nn.init.zeros_(self.mix.weight)
+        self.word_norm = nn.LayerNorm(width)
         self.text_norm = nn.LayerNorm(width)
         self.text_answer = nn.Linear(width, inner, bias=False)
+        with torch.no_grad():
+            projection = rotation(min(inner, width), width)
+            for layer in (self.value, self.text_answer):
+                layer.weight.zero_()[: len(projection)] = projection
+            nn.init.eye_(self.mix.weight).mul_(settings.word_gain)
 
     @classmethod
     def build(
@@ -144,9 +153,9 @@ class ItemTokens(nn.Module):
     def outputs(self) -> Tensor:
         """What states are compared with: [n_items, d_model + heads * head_width]."""
         own = _OUTPUT_SCALE * self.learned_output + _TEXT_OUTPUT_SCALE * self.text_map(self.text_output)
-        return torch.cat([own, self.text_answer(self.text_norm(self.text_output))], dim=1)
+        return torch.cat([own, self.text_answer(self.text_norm(self.text_input))], dim=1)
 
-    def forward(self, histories: Tensor, prompt_states: Tensor, prompt_mask: Tensor) -> Tensor:
+    def forward(self, histories: Tensor, prompt_states: Tensor, prompt_mask: Tensor, prompt_words: Tensor) -> Tensor:
         """Read histories and instructions.
 
         Parameters
@@ -157,6 +166,8 @@ class ItemTokens(nn.Module):
             float32 [batch, prompt length, d_model], the instruction's encoder states.
         prompt_mask
             int64 [batch, prompt length].
+        prompt_words
+            float32 [batch, prompt length, d_model], the input embeddings of its tokens.
 
         Returns
         -------
@@ -174,17 +185,17 @@ class ItemTokens(nn.Module):
             use_cache=False,
         ).last_hidden_state
         states = self.norm(5 * read.float())
-        asked = self._attend(states, prompt_states, prompt_mask)
+        asked = self._attend(states, prompt_states, prompt_mask, prompt_words)
         return torch.cat([functional.dropout(states, rate, self.training), asked], dim=-1).float()
 
-    def _attend(self, states: Tensor, prompt_states: Tensor, prompt_mask: Tensor) -> Tensor:
+    def _attend(self, states: Tensor, prompt_states: Tensor, prompt_mask: Tensor, prompt_words: Tensor) -> Tensor:
         def split(rows: Tensor) -> Tensor:
             return rows.view(*rows.shape[:-1], self.settings.heads, -1).transpose(1, 2)
 
-        words = self.prompt_norm(prompt_states)
+        seen, words = self.prompt_norm(prompt_states), self.word_norm(prompt_words)
         mask = prompt_mask.bool()[:, None, None, :]
         found = functional.scaled_dot_product_attention(
-            split(self.query(states)), split(self.key(words)), split(self.value(words)), attn_mask=mask
+            split(self.query(states)), split(self.key(seen)), split(self.value(words)), attn_mask=mask
         )
         mixed: Tensor = self.mix(found.transpose(1, 2).flatten(2))
         return mixed
@@ -248,11 +259,18 @@ class ItemTokens(nn.Module):
 
 
 def item_texts(catalogue: Catalogue) -> list[str]:
-    """What the item vectors are made from: title, categories and text of each item."""
-    return [
-        " ".join(part for part in (title, ", ".join(categories), text) if part)
-        for title, categories, text in zip(catalogue.titles, catalogue.categories, catalogue.texts, strict=True)
-    ]
+    """What the item vectors are made from: title, categories, decade and text of each item.
+
+    Categories are in small letters, as wishes are: T5 has other tokens for words with a capital.
+    """
+    texts = []
+    for title, categories, year, text in zip(
+        catalogue.titles, catalogue.categories, catalogue.years, catalogue.texts, strict=True
+    ):
+        decade = f"{year // 10 * 10}s" if year else ""
+        parts = (title, ", ".join(categories).casefold(), decade, text)
+        texts.append(" ".join(part for part in parts if part))
+    return texts
 
 
 def _first_blocks(backbone: Backbone, layers: int) -> nn.Module:

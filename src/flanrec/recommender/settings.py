@@ -54,11 +54,13 @@ class WordTuning(_Settings):
     """Prompts an update."""
     accumulation: int = Field(default=1, ge=1)
     """Forward passes the batch is made of: batch_size prompts each."""
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Peak rate."""
     optimizer: OptimizerName = "adamw"
     """See TrainerSettings."""
-    answers: int = Field(default=6, ge=1)
+    start_gain: float = Field(default=0.3, gt=0)
+    """What the scale of the T5's logits is multiplied with before tuning; 1 keeps its zero-shot preferences."""
+    answers: int = Field(default=8, ge=1)
     """Most answers of a question for the next item: it and the ones after it."""
     weights: TaskWeights = TaskWeights()
     """The mixture."""
