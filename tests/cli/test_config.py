@@ -21,7 +21,7 @@ def test_flags_come_before_the_environment_and_that_before_the_file(tmp_path: Pa
     settings = build_settings("best", config, {"seed": 8, "noun": None, "words": {"method": "lora"}}, environment)
     assert (settings.seed, settings.num_beams, settings.titles) == (8, 3, 5)
     assert (settings.words.steps, settings.words.rank, settings.words.method) == (7, 2, "lora")
-    assert settings.words.evaluate_every == 1000, "what nobody changed stays as the preset has it"
+    assert settings.words.evaluate_every == 350, "what nobody changed stays as the preset has it"
 
 
 def test_environment_values_are_json_or_text() -> None:

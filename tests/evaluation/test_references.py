@@ -78,7 +78,7 @@ def test_zero_shot_lists_are_those_of_the_exact_title_probabilities(
     ids = [ids[at] for at in np.sort(np.random.default_rng(3).choice(len(ids), 4, replace=False))]
     prompter = make_prompter(backbone, Catalogue.from_dataset(train, backbone.tokenizer), settings)
     asked = people(train, ids)
-    scores = WordReading(backbone, prompter, 1).scores(asked)
+    scores = WordReading(backbone, prompter, 1).scores(asked, normalisation="vocabulary")
     for row, person in enumerate(asked):
         scores[row, person.items] = -np.inf
     relevant = test.sequences(ids)

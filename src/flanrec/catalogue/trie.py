@@ -168,11 +168,22 @@ class TitleTrie:
         return Children(parent, self.tokens[child, depth].astype(np.int64), child, starts[position + 1])
 
     @cached_property
+    def _known_weights(self) -> Floats:
+        """The weight of every item by catalogue index."""
+        given = np.zeros(0) if self.weights is None else self.weights
+        return np.append(given, np.ones(max(0, int(self.leaf_items.max(initial=-1)) + 1 - len(given))))
+
+    @cached_property
     def _mass(self) -> Floats:
         """The weight of all rows before each row: float64[n_rows + 1]."""
-        given = np.zeros(0) if self.weights is None else self.weights
-        known = np.append(given, np.ones(max(0, int(self.leaf_items.max(initial=-1)) + 1 - len(given))))
-        return np.append(0.0, np.cumsum(known[self.leaf_items]))[self.leaf_offsets]
+        return np.append(0.0, np.cumsum(self._known_weights[self.leaf_items]))[self.leaf_offsets]
+
+    def log_shares(self, items: Ints) -> Floats:
+        """The log of each held item's share of its row's weight: zeros for a tree without weights."""
+        if self.weights is None:
+            return np.zeros(len(items))
+        rows = self.rows_of(items)
+        return np.log(self._known_weights[items]) - np.log(self._mass[rows + 1] - self._mass[rows])
 
     def log_priors(self, children: Children) -> Floats:
         """The log of each child's weight: float64[n_children], zeros for a tree without weights."""

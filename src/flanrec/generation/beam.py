@@ -104,7 +104,7 @@ def constrained_beam_search(
     search = _Search(trie, head, closed, max(k, num_beams), n_users)
     if len(trie) and n_users:
         search.run(TreeDecoder.start(model, encoder_hidden, encoder_mask), prefixes or [()] * n_users)
-    return _best_items(trie, closed, *search.finished(), n_users, k)
+    return _best_items(trie, closed, *search.finished(), n_users, k, normalisation == "trie")
 
 
 class _Search:
@@ -220,12 +220,13 @@ def _rank_within(groups: Ints) -> Ints:
 
 
 def _best_items(
-    trie: TitleTrie, closed: ClosedRows, users: Ints, rows: Ints, scores: Floats, n_users: int, k: int
+    trie: TitleTrie, closed: ClosedRows, users: Ints, rows: Ints, scores: Floats, n_users: int, k: int, shared: bool
 ) -> tuple[Ints, NDArray[np.float32]]:
-    """Each user's best titles as items: those of one title follow each other, excluded ones are left out."""
-    order = np.lexsort((rows, -scores, users))
-    position, items = trie.items_of(rows[order])
-    users, scores = users[order][position], scores[order][position]
+    """Each user's best items, excluded ones left out; `shared` parts a title's probability among its items."""
+    position, items = trie.items_of(rows)
+    users, rows, scores = users[position], rows[position], scores[position] + (trie.log_shares(items) if shared else 0)
+    order = np.lexsort((items, rows, -scores, users))
+    users, scores, items = users[order], scores[order], items[order]
     open_ = ~closed.excluded(users, items)
     users, scores, items = users[open_], scores[open_], items[open_]
     rank = _rank_within(users)

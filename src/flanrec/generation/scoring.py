@@ -80,6 +80,7 @@ def title_log_probabilities(
     wanted = _candidate_matrix(candidates, len(prompts), len(token_rows))
     starts = decoder_starts(backbone.model, backbone.tokenizer, prefixes, len(prompts))
     row_of = trie.rows_of(np.arange(len(token_rows)))
+    share = trie.log_shares(np.arange(len(token_rows))) if normalisation == "trie" else np.zeros(len(token_rows))
     scores = np.full(wanted.shape, -np.inf, dtype=np.float32)
     for users, hidden, mask in encoded_batches(backbone.model, backbone.tokenizer, prompts, batch_size, max_length):
         ready = TreeDecoder.start(backbone.model, hidden, mask)
@@ -87,6 +88,8 @@ def title_log_probabilities(
             part = wanted[users, first : first + titles_at_once]
             rows = np.where(part >= 0, row_of[part] if len(row_of) else -1, -1)
             found = _score_rows(ready, head, trie, rows, [starts[int(user)] for user in users])
+            if len(share):
+                found = found + np.where(part >= 0, share[part], 0.0)
             scores[users, first : first + titles_at_once] = found
         if progress is not None:
             progress(len(users))

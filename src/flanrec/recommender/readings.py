@@ -169,6 +169,7 @@ class WordReading:
         asking: Asking | Sequence[Asking] = NOTHING,
         *,
         candidates: Sequence[Sequence[int]] | None = None,
+        normalisation: Normalisation = "trie",
     ) -> Floats:
         """The exact log-probability of titles, of all or of each user's candidates: float32 [n_users, n]."""
         catalogue = self.prompter.catalogue
@@ -177,7 +178,7 @@ class WordReading:
             self.prompts(users, asking),
             catalogue.token_rows,
             candidates=candidates,
-            normalisation="trie",
+            normalisation=normalisation,
             weights=catalogue.weights,
         )
 

@@ -80,7 +80,13 @@ class TitleObjective:
         labels = torch.from_numpy(self._place[packed.labels[packed.said].numpy()]).to(logits.device)
         weights = packed.weights[packed.said].to(logits.device)
         losses = functional.cross_entropy(logits, labels, reduction="none")
-        return LossSum((losses * weights).sum(), float(sum(sum(example.weights) for example in examples)))
+        # Items of one title share its probability; which of them it is, the model cannot tell.
+        shared = sum(
+            float((np.array(example.weights) * self.trie.log_shares(np.array(example.items))).sum())
+            for example in examples
+        )
+        total = (losses * weights).sum() - shared
+        return LossSum(total, float(sum(sum(example.weights) for example in examples)))
 
     def _closed(self, rows: NDArray[np.int64]) -> Tensor:
         """What is added to the logits of each said token: its log prior where the trie allows it, else -inf.
