@@ -59,10 +59,10 @@ def load_model(folder: Path, device: str = "auto") -> Recommender:
     CheckpointError
         There is no such folder, or it holds something else, or it is damaged.
     """
-    from flanrec.recommender.saving import load
+    from flanrec.recommender import Recommender
 
     with waiting(f"loading {folder}"):
-        return load(folder, device=device)
+        return Recommender.load(folder, device=device)
 
 
 def read_lines(path: Path) -> list[str]:

@@ -17,11 +17,13 @@ from flanrec.data import Dataset
 from flanrec.errors import DataError, SettingsError
 from flanrec.explanation import Explanation, explain
 from flanrec.recommender.fitting import fit
+from flanrec.recommender.new_items import rank_among, with_new_items
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import Asking, MatchReading, TokenReading, WordReading
+from flanrec.recommender.saving import is_saved, load, save
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks
-from flanrec.recommender.tables import as_type_of, recommendations, refuse_text, stored_ids
+from flanrec.recommender.tables import recommendations, refuse_text, stored_ids
 from flanrec.tuning import TrainingReport
 
 logger = logging.getLogger(__name__)
@@ -80,13 +82,27 @@ class Recommender:
         CheckpointError
             The folder is damaged or the checkpoint cannot be had.
         """
-        from flanrec.recommender.saving import is_saved, load
-
         if name is not None and is_saved(Path(name)):
             if settings is not None:
                 raise SettingsError(f"{name} is a fitted recommender with settings of its own; leave settings out")
-            return load(Path(name), device=device, precision=precision)
+            return cls.load(Path(name), device=device, precision=precision)
         return cls(load_backbone(name, revision=revision, device=device, precision=precision), settings)
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto"
+    ) -> Recommender:
+        """Load a folder of `save_pretrained`, and nothing else.
+
+        Raises
+        ------
+        CheckpointError
+            There is no such folder, it holds something else, or it is damaged.
+        """
+        loaded = load(Path(folder), device=device, precision=precision)
+        recommender = cls(loaded.backbone, loaded.settings)
+        recommender.adopt(loaded.parts)
+        return recommender
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write everything that recommending needs as safetensors, JSON and Parquet; all or nothing.
@@ -98,9 +114,7 @@ class Recommender:
         SettingsError
             The recommender is not fitted.
         """
-        from flanrec.recommender.saving import save
-
-        save(self, Path(folder))
+        save(Path(folder), self.backbone, self.settings, self.parts)
 
     @property
     def parts(self) -> Parts:
@@ -328,19 +342,8 @@ class Recommender:
         if k < 1:
             raise SettingsError(f"k is {k}; it must be at least 1")
         refuse_text(users=users)
-        missing = [name for name in ("item_id", "title") if name not in new_items.columns]
-        if missing:
-            raise DataError(f"new items lack the column {', '.join(missing)}; they have {', '.join(new_items.columns)}")
-        new_items = new_items.with_columns(as_type_of(self.parts.dataset.items["item_id"], new_items["item_id"]))
-        fresh = new_items.filter([item not in self.parts.trained for item in new_items["item_id"].to_list()])
-        if fresh.height == 0:
-            raise DataError(f"all {new_items.height} items have interactions in the training log; none is new")
-        larger = self.parts.extended(self.backbone, fresh, self.settings)
-        allowed = np.zeros(len(larger.catalogue), dtype=bool)
-        allowed[[larger.catalogue.index_of(item) for item in fresh["item_id"].to_list()]] = True
-        reading = TokenReading(larger.tokens, self.parts.encoder, larger.prompter)
-        persons = self.people(users)
-        items, scores = reading.top(persons, min(k, fresh.height), Asking(wish, avoid), allowed=allowed)
+        larger, new = with_new_items(self.parts, self.backbone, self.settings, new_items)
+        items, scores = rank_among(larger, new, self.people(users), k, Asking(wish, avoid))
         return recommendations(list(users), items, scores, self.parts.dataset, larger.catalogue.item_ids)
 
     def explain(

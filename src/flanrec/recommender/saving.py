@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from flanrec.artefact import saving, verify_manifest
-from flanrec.backbone import load_backbone
+from flanrec.backbone import Backbone, load_backbone
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.data import Dataset
 from flanrec.errors import CheckpointError
@@ -20,11 +20,16 @@ from flanrec.recommender.calibration import Calibration
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.settings import RecommenderSettings
 
-if TYPE_CHECKING:
-    from flanrec.recommender.core import Recommender
-
 _KIND = "recommender"
 _TABLES = ("interactions", "items", "users", "reviews")
+
+
+class Loaded(NamedTuple):
+    """What a saved folder holds."""
+
+    backbone: Backbone
+    settings: RecommenderSettings
+    parts: Parts
 
 
 def is_saved(folder: Path) -> bool:
@@ -32,12 +37,11 @@ def is_saved(folder: Path) -> bool:
     return (folder / "recommender.json").is_file()
 
 
-def save(recommender: Recommender, folder: Path) -> None:
+def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts: Parts) -> None:
     """Write a fitted recommender; all or nothing."""
-    parts, settings = recommender.parts, recommender.settings
-    about = {"kind": _KIND, "items": len(parts.catalogue), "backbone": recommender.backbone.source.name}
+    about = {"kind": _KIND, "items": len(parts.catalogue), "backbone": backbone.source.name}
     with saving(folder, about) as draft:
-        recommender.backbone.save(draft / "backbone")
+        backbone.save(draft / "backbone")
         state = {name: value.detach().cpu().contiguous() for name, value in parts.tokens.state_dict().items()}
         save_file(state, draft / "item_tokens.safetensors")
         kept = _copy_templates(settings.templates, draft / "templates")
@@ -53,7 +57,7 @@ def save(recommender: Recommender, folder: Path) -> None:
                 table.write_parquet(draft / f"{name}.parquet")
 
 
-def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto") -> Recommender:
+def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto") -> Loaded:
     """Load a folder that `save` wrote.
 
     Raises
@@ -61,8 +65,6 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
     CheckpointError
         The folder is damaged, unfinished, or of another version.
     """
-    from flanrec.recommender.core import Recommender
-
     about = verify_manifest(folder)
     if about.get("kind") != _KIND:
         raise CheckpointError(f"{folder} holds a {about.get('kind', 'folder')!s}, not a recommender")
@@ -80,11 +82,10 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
     )
     tokens = ItemTokens(backbone, dataset.items.height, settings.item_tokens)
     tokens.load_state_dict(load_file(folder / "item_tokens.safetensors"), strict=True)
-    recommender = Recommender(backbone, settings)
     backbone.model.requires_grad_(False)
     calibration = Calibration(**body["calibration"])
-    recommender.adopt(Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, settings))
-    return recommender
+    parts = Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, settings)
+    return Loaded(backbone, settings, parts)
 
 
 def _inside(folder: Path, name: str) -> str:
