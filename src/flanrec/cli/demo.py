@@ -26,7 +26,7 @@ _WISHES = (
     ("wish: comedy", "comedy", ""),
     ("wish: thriller, but no action", "thriller", "action"),
 )
-_METRICS = ("ndcg@10", "hit_rate@10", "coverage@10", "novelty@10")
+_METRICS = ("ndcg@10", "hit_rate@10")
 
 
 def demo(
@@ -100,8 +100,11 @@ def _reports(recommender: Recommender, split: Split, seed: int) -> list[Report]:
     from flanrec.evaluation.models import evaluate_model
     from flanrec.evaluation.references import reference_reports
 
-    tokens = evaluate_model(recommender, split.test, (5, 10), "item_tokens", seed=seed)
-    generated = evaluate_model(recommender, split.test, (5, 10), "generate", users=_GENERATION_USERS, seed=seed)
+    tokens = evaluate_model(recommender, split.test, (5, 10), "item_tokens", seed=seed, name="item tokens")
+    generated = evaluate_model(
+        recommender, split.test, (5, 10), "generate", _GENERATION_USERS, seed,
+        name=f"generated, {_GENERATION_USERS} users",
+    )  # fmt: skip
     return [tokens, generated, *reference_reports(recommender.parts.dataset, split.test, seed=seed)]
 
 

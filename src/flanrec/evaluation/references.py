@@ -74,6 +74,6 @@ def zero_shot_report(
         ks=ks,
         popularity=catalogue.popularity,
         history=UserItems.from_lists([person.items.tolist() for person in asked]),
-        name=f"zero-shot T5, generated ({len(ids)} users)",
+        name=f"zero-shot, {len(ids)} users",
         seed=seed,
     )
