@@ -92,4 +92,4 @@ def test_asking_zero_shot_changes_nothing(
     train, test = hold_out_last(small_dataset)
     reports = [zero_shot_report(backbone, short_settings, train, test, users=3) for _ in range(2)]
     assert reports[0].to_dict() == reports[1].to_dict()
-    assert reports[0].name == "zero-shot T5, generated (3 users)"
+    assert reports[0].name == "zero-shot, 3 users"
