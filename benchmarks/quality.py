@@ -3,7 +3,9 @@
     python benchmarks/quality.py --preset best --seed 42 --json benchmarks/records/quality-best.json
 
 Leave-one-out by (time, row), full ranking of the catalogue, seen items removed. Within a fit only validation events
-decide; but the presets were found on this data set with test numbers in view, so these are not blind. Prints tables; ``--json`` writes the record.
+decide; but the presets were found on this data set with test numbers in view, so these are not blind.
+
+Prints tables; ``--json`` writes the record.
 """
 
 from __future__ import annotations
