@@ -138,15 +138,15 @@ def test_weights_give_each_child_the_weight_of_the_items_below_it(tmp_path: Path
     trie = TitleTrie.build(rows, weights=np.array([1.0, 2.0, 4.0, 8.0]))
     for tree in (trie, _saved(trie, tmp_path)):
         root = tree.children([0], [len(tree)], 0)
-        np.testing.assert_allclose(np.exp(tree.log_priors(root)), [3.0, 12.0])
+        np.testing.assert_allclose(tree.mass(root.low, root.high), [3.0, 12.0])
         inner = tree.children(root.low[:1], root.high[:1], 1)
-        np.testing.assert_allclose(np.exp(tree.log_priors(inner)), [1.0, 2.0])
+        np.testing.assert_allclose(tree.mass(inner.low, inner.high), [1.0, 2.0])
     fewer = trie.remove([3])
-    np.testing.assert_allclose(np.exp(fewer.log_priors(fewer.children([0], [len(fewer)], 0))), [3.0, 4.0])
+    root = fewer.children([0], [len(fewer)], 0)
+    np.testing.assert_allclose(fewer.mass(root.low, root.high), [3.0, 4.0])
     more = trie.add([[5, 9, 1]], [4])
-    np.testing.assert_allclose(np.exp(more.log_priors(more.children([0], [len(more)], 0))), [4.0, 12.0])
-    plain = TitleTrie.build(rows)
-    assert not plain.log_priors(plain.children([0], [len(plain)], 0)).any()
+    root = more.children([0], [len(more)], 0)
+    np.testing.assert_allclose(more.mass(root.low, root.high), [4.0, 12.0])
     with pytest.raises(DataError, match="above zero"):
         TitleTrie.build(rows, weights=np.array([1.0, 0.0, 1.0, 1.0]))
 

@@ -38,6 +38,7 @@ def test_json_has_metrics_definitions_and_the_match(flanrec: Flanrec, trained: T
     for name in ("auc", "user_auc", "expected_calibration_error"):
         assert name in told["match"]["model"]["metrics"]
         assert name in told["match"]["like_rate_rule"]["metrics"]
+    assert told["match"]["model"]["metrics"]["user_auc"] is None, "each user has one rating"
     again = flanrec("evaluate", "--model", trained.model, "--test", held_out, "--k", "5,10", "--json").json
     assert again == told
 
@@ -73,6 +74,8 @@ def test_tables_say_how_numbers_were_made(flanrec: Flanrec, trained: Trained, he
     assert said.code == 0, said.err
     for words in ("full ranking over the catalogue of 30 items", "like-rate rule", "A wish for one category"):
         assert words in said.out
+    assert "AUC by user needs users who have both a yes and a no; there are none" in said.out
+    assert "nan" not in said.out.split()
 
 
 def test_strangers_and_cutoffs_beyond_the_catalogue_are_defined(

@@ -95,6 +95,41 @@ def test_beams_as_wide_as_the_catalogue_find_the_exact_order(backbone: Backbone,
     assert (np.sort(items, axis=1) == np.arange(len(rows))).all()
 
 
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_best_first_search_finds_the_exact_best_where_beams_alone_lose_them(backbone: Backbone, num_beams: int) -> None:
+    rows = rows_of(backbone, NESTED)
+    weights = 1.0 + np.arange(len(rows)) % 7
+    trie = TitleTrie.build(rows, weights=weights)
+    seen = [set(range(20)), {5, 6}, set()]
+    exact = title_log_probabilities(backbone, PROMPTS, rows, excluded=seen, normalisation="trie", weights=weights)
+    np.testing.assert_allclose(np.exp(exact).sum(axis=1), 1.0, atol=1e-4)
+    best = -np.sort(-exact, axis=1)[:, :4]
+    items, scores = generate_items(
+        backbone, PROMPTS, trie, k=4, num_beams=num_beams, excluded=seen, normalisation="trie", max_nodes=1000
+    )
+    np.testing.assert_allclose(scores, best, atol=1e-4)
+    np.testing.assert_allclose(np.take_along_axis(exact, items, axis=1), best, atol=1e-4)
+    few, few_scores = generate_items(
+        backbone, PROMPTS, trie, k=4, num_beams=num_beams, excluded=seen, normalisation="trie", max_nodes=2
+    )
+    np.testing.assert_allclose(few_scores, np.take_along_axis(exact, few, axis=1), atol=1e-4)
+    assert (few_scores <= scores + 1e-4).all()
+
+
+def test_under_the_trie_probabilities_are_given_that_no_excluded_item_comes(backbone: Backbone) -> None:
+    rows = rows_of(backbone, TITLES)
+    weights = 1.0 + np.arange(len(rows)) % 5
+    trie = TitleTrie.build(rows, weights=weights)
+    barred = {0, 1, 2, 9}
+    left = trie.remove(sorted(barred))
+    expected, expected_scores = generate_items(backbone, PROMPTS, left, k=5, num_beams=9, normalisation="trie")
+    items, scores = generate_items(
+        backbone, PROMPTS, trie, k=5, num_beams=9, excluded=[barred] * 3, normalisation="trie"
+    )
+    assert items.tolist() == expected.tolist()
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-4)
+
+
 def test_a_decoder_prefix_is_forced_and_not_scored(backbone: Backbone) -> None:
     rows = rows_of(backbone, TITLES)
     prefixes = ["", "The next movie is", "Title:"]

@@ -345,3 +345,51 @@ class TestTextQuestions:
         prompts = [about.item_from_description(np.random.default_rng(seed)).prompt for seed in range(20)]
         assert any("movie" in prompt for prompt in prompts)
         assert not any(occurs("item", prompt) for prompt in prompts)
+
+
+@quick
+@given(seed=seeds)
+def test_a_teacher_gives_beliefs_about_unseen_items_and_draws_are_the_answers(
+    small_dataset: Dataset, small_prompter: Prompter, seed: int
+) -> None:
+    heard = []
+
+    def teacher(histories: Any) -> np.ndarray:
+        heard.append(histories[0])
+        return np.tile(np.linspace(0, 2, 30, dtype=np.float32), (len(histories), 1))
+
+    questions = make(small_dataset, small_prompter, teacher=teacher, trust=0.5, answers=6)
+    rng = np.random.default_rng(seed)
+    titles, members = small_prompter.catalogue.titles, questions.facets.members
+    for wished in (False, True):
+        question = questions.wish(rng) if wished else questions.next_item(rng)
+        history = heard[-1]
+        assert question.beliefs is not None
+        assert question.beliefs.sum() == pytest.approx(1.0)
+        assert question.answers == tuple(titles[item] for item in question.items)
+        assert (question.beliefs[list(question.items)] > 0).all()
+        assert sum(question.weights) == pytest.approx(1.0)
+        # Nobody takes an item twice here, so all that was seen is out.
+        assert set(question.excluded) == set(history.tolist())
+        assert not question.beliefs[history].any()
+        assert not any(occurs(answer, question.prompt) for answer in question.answers)
+        if wished:
+            assert any((members[np.flatnonzero(question.beliefs)][:, one]).all() for one in range(members.shape[1]))
+        else:  # half of the belief is what came next
+            assert question.beliefs[(history[-1] + 1) % 28] > 0.1
+
+
+def test_the_teacher_is_asked_about_the_moment_of_the_question(
+    small_dataset: Dataset, small_prompter: Prompter
+) -> None:
+    heard = []
+
+    def teacher(histories: Any) -> np.ndarray:
+        heard.extend(histories)
+        return np.zeros((len(histories), 30), dtype=np.float32)
+
+    questions = make(small_dataset, small_prompter, teacher=teacher, trust=0.0, answers=3)
+    for seed in range(20):
+        question = questions.next_item(np.random.default_rng(seed))
+        following = {(int(heard[-1][-1]) + step) % 28 for step in (1, 2, 3)}
+        assert set(question.items) <= following

@@ -178,18 +178,13 @@ class TitleTrie:
         """The weight of all rows before each row: float64[n_rows + 1]."""
         return np.append(0.0, np.cumsum(self._known_weights[self.leaf_items]))[self.leaf_offsets]
 
-    def log_shares(self, items: Ints) -> Floats:
-        """The log of each held item's share of its row's weight: zeros for a tree without weights."""
-        if self.weights is None:
-            return np.zeros(len(items))
-        rows = self.rows_of(items)
-        return np.log(self._known_weights[items]) - np.log(self._mass[rows + 1] - self._mass[rows])
+    def weights_of(self, items: Ints) -> Floats:
+        """The weight of each held item: ones for a tree without weights."""
+        return self._known_weights[items]
 
-    def log_priors(self, children: Children) -> Floats:
-        """The log of each child's weight: float64[n_children], zeros for a tree without weights."""
-        if self.weights is None:
-            return np.zeros(len(children.token))
-        return np.log(self._mass[children.high] - self._mass[children.low])
+    def mass(self, low: Ints, high: Ints) -> Floats:
+        """The weight of all items of each range of rows ``[low, high)``."""
+        return np.asarray(self._mass[high] - self._mass[low])
 
     def ranges(self, rows: Ints, depth: int) -> tuple[Ints, Ints]:
         """The range ``[low, high)`` of the node that each row passes after ``depth`` tokens."""

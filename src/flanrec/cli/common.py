@@ -1,4 +1,4 @@
-"""What the commands share: options, ids as texts, models, tables in and out, progress."""
+"""What the commands share: ids as texts, models, tables in and out, progress."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import typer
@@ -32,23 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WRITTEN = (*SEPARATORS, ".jsonl", ".parquet")
-
-
-class ReadingName(StrEnum):
-    """How to read the tuned model."""
-
-    item_tokens = "item_tokens"
-    generate = "generate"
-
-
-ModelOption = Annotated[Path, typer.Option("--model", help="Folder that flanrec train wrote.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Write to this .csv, .tsv, .jsonl or .parquet file.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto.")]
-KOption = Annotated[int, typer.Option("--k", min=1, help="Items a user.")]
-WishOption = Annotated[str, typer.Option("--wish", help="What is wanted, in plain words.")]
-AvoidOption = Annotated[str, typer.Option("--avoid", help="What is not wanted, in plain words.")]
-UsersFileOption = Annotated[Path | None, typer.Option("--users-file", help="File with one user_id a line.")]
-UserOption = Annotated[list[str] | None, typer.Option("--user", help="A user id. Repeatable.")]
 
 
 def load_model(folder: Path, device: str = "auto") -> Recommender:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flanrec.cli.common import print_json
+from flanrec.cli.options import JsonOption, RejectsOption, ReviewsOption, Rows, Source, grouped
 from flanrec.data import (
     Dataset,
     assert_no_leak,
     cold_items,
     fetch,
     leave_one_out,
-    load_dataset,
     new_users,
     temporal,
 )
@@ -29,13 +29,6 @@ from flanrec.errors import SettingsError
 app = typer.Typer(name="data", help="Fetch, describe, validate, convert and split data.", no_args_is_help=True)
 
 out = Console()
-
-
-class BadRows(StrEnum):
-    """What to do with rows that are not usable."""
-
-    stop = "raise"
-    skip = "skip"
 
 
 class Format(StrEnum):
@@ -54,49 +47,6 @@ class Rule(StrEnum):
     temporal = "temporal"
     cold_items = "cold-items"
     new_users = "new-users"
-
-
-DataOption = Annotated[str | None, typer.Option("--data", help="A public data set, such as ml-100k.")]
-InteractionsOption = Annotated[Path | None, typer.Option(help="Interactions: csv, tsv, parquet, jsonl or atomic file.")]
-ItemsOption = Annotated[Path | None, typer.Option(help="Items with title, text, category.")]
-UsersOption = Annotated[Path | None, typer.Option(help="Users with their attributes.")]
-ReviewsOption = Annotated[Path | None, typer.Option(help="Reviews: user, item, text.")]
-BadRowsOption = Annotated[BadRows, typer.Option("--on-bad-rows", help="Refuse unusable rows, or leave them out.")]
-RejectsOption = Annotated[Path | None, typer.Option(help="Write unusable rows to this CSV file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def load(
-    data: str | None,
-    interactions: Path | None,
-    items: Path | None,
-    users: Path | None = None,
-    reviews: Path | None = None,
-    on_bad_rows: BadRows = BadRows.stop,
-    rejects: Path | None = None,
-) -> Dataset:
-    """The data set that the options name.
-
-    Raises
-    ------
-    SettingsError
-        Neither ``--data`` nor both of ``--interactions`` and ``--items`` are given, or all of them are.
-    """
-    if data is not None:
-        if interactions is not None or items is not None or users is not None or reviews is not None:
-            raise SettingsError(
-                "--data names a whole data set: leave out --interactions, --items, --users and --reviews."
-            )
-        return load_dataset(data)
-    if interactions is None or items is None:
-        raise SettingsError("name the data: --data ml-100k, or both --interactions FILE and --items FILE.")
-    policy = "skip" if on_bad_rows is BadRows.skip else "raise"
-    return Dataset.from_files(interactions, items, users, reviews, on_bad_rows=policy, rejects=rejects)  # type: ignore[arg-type]
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_pairs(title: str, values: dict[str, Any]) -> None:
@@ -128,18 +78,15 @@ def fetch_command(
 
 
 @app.command()
+@grouped
 def describe(
-    data: DataOption = None,
-    interactions: InteractionsOption = None,
-    items: ItemsOption = None,
-    users: UsersOption = None,
+    source: Source,
+    rows: Rows,
     reviews: ReviewsOption = None,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count users, items and interactions, and say how much text there is."""
-    dataset = load(data, interactions, items, users, reviews, on_bad_rows, rejects)
+    dataset = source.load(rows, reviews)
     facts = dataset.describe() | {"fingerprint": dataset.fingerprint()}
     if as_json:
         print_json(facts)
@@ -148,11 +95,9 @@ def describe(
 
 
 @app.command()
+@grouped
 def validate(
-    data: DataOption = None,
-    interactions: InteractionsOption = None,
-    items: ItemsOption = None,
-    users: UsersOption = None,
+    source: Source,
     reviews: ReviewsOption = None,
     rejects: RejectsOption = None,
     as_json: JsonOption = False,
@@ -160,7 +105,7 @@ def validate(
     """Check every row and report all that is wrong; exit code 2 if anything is."""
     problems: pl.DataFrame | None = None
     try:
-        dataset: Dataset | None = load(data, interactions, items, users, reviews, BadRows.stop, rejects)
+        dataset: Dataset | None = source.load(Rows(rejects=rejects), reviews)
     except BadRowsError as error:
         dataset, problems = None, error.problems
     if as_json:
@@ -179,20 +124,17 @@ def validate(
 
 
 @app.command()
+@grouped
 def convert(
     to: Annotated[Path, typer.Option(help="Folder for the tables.")],
-    data: DataOption = None,
-    interactions: InteractionsOption = None,
-    items: ItemsOption = None,
-    users: UsersOption = None,
+    source: Source,
+    rows: Rows,
     reviews: ReviewsOption = None,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
     form: Annotated[Format, typer.Option("--format", help="Format of the tables.")] = Format.parquet,
     as_json: JsonOption = False,
 ) -> None:
     """Write the validated tables with flanrec's column names in another format."""
-    dataset = load(data, interactions, items, users, reviews, on_bad_rows, rejects)
+    dataset = source.load(rows, reviews)
     tables = {
         "interactions": dataset.interactions.drop("row"),
         "items": dataset.items,
@@ -209,14 +151,11 @@ def convert(
 
 
 @app.command()
+@grouped
 def split(
     to: Annotated[Path, typer.Option(help="Folder for the parts.")],
-    data: DataOption = None,
-    interactions: InteractionsOption = None,
-    items: ItemsOption = None,
-    users: UsersOption = None,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
+    source: Source,
+    rows: Rows,
     rule: Annotated[Rule, typer.Option(help="How to split.")] = Rule.leave_one_out,
     share: Annotated[float | None, typer.Option(help="Share for test.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw of items or users.")] = 42,
@@ -224,7 +163,7 @@ def split(
     as_json: JsonOption = False,
 ) -> None:
     """Split interactions into train, validation and test, and check that nothing leaks."""
-    dataset = load(data, interactions, items, users, None, on_bad_rows, rejects)
+    dataset = source.load(rows)
     if rule is Rule.leave_one_out:
         if share is not None:
             raise SettingsError("--share has no meaning for leave-one-out: one event of each user is tested.")

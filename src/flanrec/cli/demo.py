@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+
+from flanrec.cli.clock import Clock
+from flanrec.cli.common import json_text, print_json, progress_callbacks
+from flanrec.cli.options import JsonOption
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,18 +38,18 @@ def demo(
     preset: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
     seed: Annotated[int, typer.Option(help="Decides every draw.")] = 42,
     backbone: Annotated[str | None, typer.Option(help="Folder, hub id or 'offline'.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch MovieLens-100K and a Flan-T5, tune, evaluate, recommend and explain."""
-    from flanrec.cli.common import json_text, print_json, progress_callbacks
     from flanrec.data import leave_one_out, load_dataset
-    from flanrec.evaluation.models import evaluate_match_of
+    from flanrec.evaluation.matching import match_record
+    from flanrec.evaluation.models import match_reports
     from flanrec.evaluation.references import zero_shot_report
     from flanrec.recommender import Recommender, RecommenderSettings
     from flanrec.recommender.tables import joined
 
     console = Console(stderr=as_json)
-    clock = _Clock(console)
+    clock = Clock(console)
     data = load_dataset("ml-100k")
     split = leave_one_out(data)
     clock.done(f"data: {data.interactions.height:,} ratings, {data.items.height:,} movies, {len(data.user_ids)} users")
@@ -58,7 +62,7 @@ def demo(
     recommender.fit(split.train, split.validation, callbacks=progress_callbacks)
     clock.done("tuned")
     reports = _reports(recommender, split, seed)
-    match = evaluate_match_of(recommender, split.test)
+    match = match_reports(recommender, split.test)
     clock.done("evaluated")
     _show_quality(console, [*reports, zero_shot], match)
     users = split.test.user_ids[:_SHOWN_USERS]
@@ -72,28 +76,13 @@ def demo(
         "backbone": recommender.backbone.source.name,
         "seconds": clock.seconds,
         "reports": [report.to_dict() for report in [*reports, zero_shot]],
-        "match": match,
+        "match": match_record(match),
     }
     (out / "record.json").write_text(json_text(record), encoding="utf-8")
     clock.done(f"saved: model in {out / 'model'}, numbers in {out / 'record.json'}")
     console.print(f'\nNext: [bold]flanrec recommend --model {out / "model"} --history "Alien (1979)" --wish comedy[/]')
     if as_json:
         print_json(record)
-
-
-class _Clock:
-    """Prints what is done and how long it took."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.began = self.last = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    def done(self, what: str) -> None:
-        now = time.monotonic()
-        self.seconds[what.split(":")[0]] = round(now - self.last, 1)
-        self.console.print(f"[dim]{now - self.began:6.0f} s[/]  {what}")
-        self.last = now
 
 
 def _reports(recommender: Recommender, split: Split, seed: int) -> list[Report]:
@@ -108,16 +97,12 @@ def _reports(recommender: Recommender, split: Split, seed: int) -> list[Report]:
     return [tokens, generated, *reference_reports(recommender.parts.dataset, split.test, seed=seed)]
 
 
-def _show_quality(console: Console, reports: list[Report], match: dict[str, Any]) -> None:
+def _show_quality(console: Console, reports: list[Report], match: Sequence[Report]) -> None:
     from flanrec.evaluation import comparison_table
+    from flanrec.evaluation.matching import match_table
 
     console.print(comparison_table(reports, _METRICS, title="MovieLens-100K, leave-one-out, all movies ranked"))
-    table = Table(title="P(the user likes the movie), held-out ratings, 4 and 5 are yes")
-    for name in ("", "AUC", "AUC by user", "calibration error"):
-        table.add_column(name, justify="left" if not name else "right")
-    for label, values in match["rows"].items():
-        table.add_row(label, *(f"{values[name]:.4f}" for name in ("auc", "user_auc", "ece")))
-    console.print(table)
+    console.print(match_table(match, "P(the user likes the movie), held-out ratings, 4 and 5 are yes"))
 
 
 def _show_user(console: Console, recommender: Recommender, user: Any) -> None:

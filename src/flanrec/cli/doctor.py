@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json as json_module
 import os
 import platform
 import sys
 import time
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from flanrec.artefact import cache_dir
+from flanrec.cli.common import print_json
+from flanrec.cli.options import JsonOption
 
 _PACKAGES: Final = (
     "flanrec", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "peft", "accelerate",
@@ -23,13 +22,11 @@ _NEEDED: Final = frozenset(_PACKAGES[: _PACKAGES.index("onnx")])
 _TRANSFORMERS_FLOOR: Final = (5, 3)
 
 
-def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Report versions, device, number formats, threads and checkpoint sources; change and download nothing."""
     report = examine()
-    if json:
-        typer.echo(json_module.dumps(report, indent=2, ensure_ascii=False))
+    if as_json:
+        print_json(report)
     else:
         _print(report)
 

@@ -10,9 +10,8 @@ import polars as pl
 import typer
 from rich.console import Console
 
-from flanrec.cli.common import DeviceOption, ModelOption, ReadingName, counting, load_model, print_json, waiting
-from flanrec.cli.config import ConfigOption
-from flanrec.cli.data import BadRows, BadRowsOption, JsonOption, RejectsOption
+from flanrec.cli.common import counting, print_json, waiting
+from flanrec.cli.options import ReadingName, Rows, Saved, grouped
 from flanrec.data.dataset import Dataset, load_interactions
 from flanrec.errors import DataError, SettingsError
 
@@ -22,8 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@grouped
 def evaluate(
-    model: ModelOption,
+    saved: Saved,
+    rows: Rows,
     test: Annotated[Path, typer.Option("--test", help="Held-out interactions.")],
     k: Annotated[str, typer.Option("--k", help="Cut-offs, separated by commas.")] = "5,10",
     reading: Annotated[
@@ -37,18 +38,13 @@ def evaluate(
         int | None, typer.Option("--users", min=1, help="Ask so many users only, drawn by --seed.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of users and of the intervals.")] = 42,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
-    device: DeviceOption = "auto",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Rank the whole catalogue for the users of a test, and compare with what they did."""
     cutoffs = parse_cutoffs(k)
-    recommender = load_model(model, device)
-    held_out = read_test(recommender, test, on_bad_rows, rejects)
-    from flanrec.evaluation import comparison_table
+    recommender = saved.load()
+    held_out = read_test(recommender, test, rows)
     from flanrec.evaluation.instructions import measure_instructions
+    from flanrec.evaluation.matching import match_table
     from flanrec.evaluation.models import evaluate_model, has_ratings, match_reports
 
     asked = min(users or held_out.interactions["user_id"].n_unique(), held_out.interactions["user_id"].n_unique())
@@ -66,10 +62,10 @@ def evaluate(
     if wishes:
         with waiting("measuring the instruction"):
             said = measure_instructions(recommender, held_out, users=users, seed=seed)
-    if as_json:
+    if saved.as_json:
         first = next(iter(reports.values())).to_dict()
         document: dict[str, Any] = {
-            "model": str(model),
+            "model": str(saved.model),
             "test": str(test),
             "reading": next(iter(reports)),
             "metrics": first["metrics"],
@@ -86,8 +82,7 @@ def evaluate(
         console.print(report)
     if matched is not None:
         console.print(matched[0])
-        names = ["auc", "user_auc", "expected_calibration_error"]
-        console.print(comparison_table(matched, names, "match beside the like-rate rule"))
+        console.print(match_table(matched, "match beside the like-rate rule"))
     if said is not None:
         console.print(said.to_table())
 
@@ -106,10 +101,10 @@ def parse_cutoffs(text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def read_test(recommender: Recommender, path: Path, on_bad_rows: BadRows, rejects: Path | None) -> Dataset:
+def read_test(recommender: Recommender, path: Path, rows: Rows) -> Dataset:
     """Held-out interactions with ids in the types of the model."""
     known = recommender.parts.dataset
-    frame = load_interactions(path, known.items["item_id"], on_bad_rows.value, rejects)
+    frame = load_interactions(path, known.items["item_id"], rows.policy, rows.rejects)
     frame = frame.with_columns(pl.col("item_id").cast(known.items["item_id"].dtype))
     wanted = known.interactions["user_id"].dtype
     if frame["user_id"].dtype != wanted:

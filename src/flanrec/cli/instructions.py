@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flanrec.cli.common import print_json
+from flanrec.cli.options import AvoidOption, JsonOption, ReviewsOption, Rows, Source, WishOption, grouped
 from flanrec.data.dataset import Dataset
-from flanrec.errors import NotFoundError, SettingsError
+from flanrec.errors import NotFoundError
 from flanrec.instructions import FAMILIES, Template, Templates, render
 from flanrec.instructions.user_tasks import Asked, task_of_user
 
@@ -26,7 +28,6 @@ Extra = Annotated[
     list[Path] | None,
     typer.Option("--templates", help="A TOML file or a folder of them, added to the built-in ones. Repeatable."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")
@@ -34,13 +35,13 @@ def list_templates(
     family: Annotated[str | None, typer.Option("--family", "-f", help="Only this task family.")] = None,
     language: Language = "en",
     templates: Extra = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the templates: id, whether held out from tuning, and the prompt."""
     loaded = Templates.load(language, templates or ())
     rows = [template for name in ([family] if family else loaded.families()) for template in loaded.of(name, None)]
     if as_json:
-        typer.echo(json.dumps([_record(template) for template in rows], ensure_ascii=False, indent=2))
+        print_json([_record(template) for template in rows])
         return
     table = Table("id", "held out", "prompt", title=f"{len(rows)} templates ({language})")
     for template in rows:
@@ -55,12 +56,12 @@ def show(
         str | None, typer.Option("--language", "-l", help="Language to look in; both by default.")
     ] = None,
     templates: Extra = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show one template whole: its texts, fields and file."""
     record = _record(_find(template_id, language, templates or []))
     if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        print_json(record)
         return
     for key, value in record.items():
         text = ", ".join(value) if isinstance(value, list) else value
@@ -68,19 +69,17 @@ def show(
 
 
 @app.command("render")
+@grouped
 def render_example(
     user: Annotated[str, typer.Option("--user", help="The user whose last event is the answer.")],
+    source: Source,
     family: Annotated[str, typer.Option("--family", "-f", help="Task family.")] = "sequential",
-    data: Annotated[str | None, typer.Option("--data", help="A public data set, such as ml-100k.")] = None,
-    interactions: Annotated[Path | None, typer.Option("--interactions", help="Interactions file.")] = None,
-    items: Annotated[Path | None, typer.Option("--items", help="Items file.")] = None,
-    users: Annotated[Path | None, typer.Option("--users", help="Users file, for --with-profile.")] = None,
-    reviews: Annotated[Path | None, typer.Option("--reviews", help="Reviews file, for review_rating.")] = None,
+    reviews: ReviewsOption = None,
     template_id: Annotated[
         str | None, typer.Option("--template", help="This template only; all suitable ones by default.")
     ] = None,
-    wish: Annotated[str, typer.Option("--wish", help="What the user wants, in words.")] = "",
-    avoid: Annotated[str, typer.Option("--avoid", help="What the user does not want.")] = "",
+    wish: WishOption = "",
+    avoid: AvoidOption = "",
     profile: Annotated[str, typer.Option("--profile", help="Who the user is, in words.")] = "",
     with_profile: Annotated[
         bool, typer.Option("--with-profile", help="Word the profile from the user's attributes and earlier events.")
@@ -98,11 +97,11 @@ def render_example(
     ] = None,
     language: Language = "en",
     templates: Extra = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a user's task exactly as the model will see it: prompt, forced start, target."""
     loaded = Templates.load(language, templates or ())
-    dataset = _dataset(data, interactions, items, users, reviews)
+    dataset = source.load(Rows(), reviews)
     asked = Asked(wish=wish, avoid=avoid, profile=profile, noun=noun, nouns=nouns)
     wording = loaded.wording if with_profile or family == "profile" else None
     task = task_of_user(dataset, _typed_user(dataset, user), family, asked=asked, seed=seed, wording=wording)
@@ -115,7 +114,7 @@ def render_example(
     count = _counter(backbone, max_tokens)
     examples = [render(template, task, count_tokens=count, max_tokens=max_tokens) for template in chosen]
     if as_json:
-        typer.echo(json.dumps([asdict(example) for example in examples], ensure_ascii=False, indent=2))
+        print_json([asdict(example) for example in examples])
         return
     for number, example in enumerate(examples):
         typer.echo(("\n" if number else "") + f"template: {example.template}")
@@ -152,18 +151,6 @@ def _find(template_id: str, language: str | None, extra: list[Path]) -> Template
             if name == languages[-1]:
                 raise
     raise AssertionError("unreachable: the last language either returns or raises")
-
-
-def _dataset(
-    data: str | None, interactions: Path | None, items: Path | None, users: Path | None, reviews: Path | None
-) -> Dataset:
-    if data is not None and interactions is None and items is None:
-        from flanrec.data.public import load_dataset
-
-        return load_dataset(data)
-    if data is None and interactions is not None and items is not None:
-        return Dataset.from_files(interactions=interactions, items=items, users=users, reviews=reviews)
-    raise SettingsError("give either --data NAME or both --interactions FILE and --items FILE")
 
 
 def _typed_user(dataset: Dataset, user: str) -> Any:

@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import polars as pl
 import typer
 
-from flanrec.cli.common import (
-    DeviceOption,
-    ModelOption,
-    OutOption,
-    check_out,
-    counting,
-    ids_like,
-    load_model,
-    print_frame,
-    print_json,
-    write_out,
-)
-from flanrec.cli.config import ConfigOption
-from flanrec.cli.data import BadRows, BadRowsOption, JsonOption, RejectsOption
+from flanrec.cli.common import check_out, counting, ids_like, print_frame, print_json, write_out
+from flanrec.cli.options import OutOption, Rows, Saved, grouped
 from flanrec.data.columns import text_column
 from flanrec.data.problems import Problems
 from flanrec.data.readers import read_table
@@ -31,36 +19,31 @@ if TYPE_CHECKING:
     from flanrec.recommender import Recommender
 
 
+@grouped
 def match(
-    model: ModelOption,
+    saved: Saved,
     pairs: Annotated[Path, typer.Option("--pairs", help="Table with user_id and item_id.")],
+    rows: Rows,
     out: OutOption = None,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
-    device: DeviceOption = "auto",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add to pairs the probability that the user likes the item."""
     check_out(out)
-    recommender = load_model(model, device)
-    frame, typed = read_pairs(recommender, pairs, on_bad_rows, rejects)
+    recommender = saved.load()
+    frame, typed = read_pairs(recommender, pairs, rows)
     with counting("matching", typed.height) as advance:
         chances = recommender.match(typed, progress=advance)["probability"]
     scored = frame.with_columns(chances)
     if out is not None:
         write_out(scored, out)
-        if as_json:
+        if saved.as_json:
             print_json({"out": str(out), "rows": scored.height, "mean_probability": chances.mean()})
-    elif as_json:
+    elif saved.as_json:
         print_json({"pairs": scored.to_dicts()})
     else:
         print_frame(scored)
 
 
-def read_pairs(
-    recommender: Recommender, path: Path, on_bad_rows: BadRows, rejects: Path | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read_pairs(recommender: Recommender, path: Path, rows: Rows) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs as they were read, and the same rows as user_id and item_id in the types of the model.
 
     A user that the model cannot know is null in the second table: a user without a history. A row
@@ -84,7 +67,7 @@ def read_pairs(
     for problem, (role, bad) in unusable.items():
         problems.add(problem, table.file, roles[role], table.rows.filter(bad), texts[role].filter(bad))
         usable &= ~bad
-    problems.settle(on_bad_rows.value, rejects)
+    problems.settle(rows.policy, rows.rejects)
     typed = pl.DataFrame(
         [
             _column("user_id", texts["user_id"], dataset.interactions["user_id"].dtype),

@@ -7,55 +7,33 @@ from typing import Annotated
 
 import typer
 
-from flanrec.cli.common import (
-    AvoidOption,
-    DeviceOption,
-    KOption,
-    ModelOption,
-    OutOption,
-    UserOption,
-    UsersFileOption,
-    WishOption,
-    check_out,
-    load_model,
-    user_ids,
-    waiting,
-)
-from flanrec.cli.config import ConfigOption
-from flanrec.cli.data import BadRows, BadRowsOption, JsonOption, RejectsOption
+from flanrec.cli.common import check_out, user_ids, waiting
+from flanrec.cli.options import Lists, Rows, Saved, grouped
 from flanrec.cli.recommend import deliver
 from flanrec.data.dataset import load_items
 from flanrec.errors import SettingsError
 
 
+@grouped
 def rank_new(
-    model: ModelOption,
+    saved: Saved,
     new_items: Annotated[
         Path, typer.Option("--new-items", help="Table of items; those with interactions are left out.")
     ],
-    users_file: UsersFileOption = None,
-    user: UserOption = None,
-    k: KOption = 10,
-    out: OutOption = None,
-    wish: WishOption = "",
-    avoid: AvoidOption = "",
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
-    device: DeviceOption = "auto",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    lists: Lists,
+    rows: Rows,
 ) -> None:
     """Rank items that are new since training for users."""
-    if users_file is None and not user:
+    if lists.users_file is None and not lists.user:
         raise SettingsError("say for whom: --users-file FILE or --user ID")
-    check_out(out)
-    frame = load_items(new_items, on_bad_rows.value, rejects)
-    recommender = load_model(model, device)
+    check_out(lists.out)
+    frame = load_items(new_items, rows.policy, rows.rejects)
+    recommender = saved.load()
     from flanrec.recommender.tables import as_type_of
 
     frame = frame.with_columns(as_type_of(recommender.parts.dataset.items["item_id"], frame["item_id"]))
-    users = user_ids(recommender, users_file, user or ())
+    users = user_ids(recommender, lists.users_file, lists.user or ())
     with waiting(f"ranking {frame.height} items for {len(users)} users"):
-        table = recommender.rank_new(frame, users, k, wish=wish, avoid=avoid)
+        table = recommender.rank_new(frame, users, lists.k, wish=lists.wish, avoid=lists.avoid)
     titles = dict(zip(frame["item_id"].to_list(), frame["title"].to_list(), strict=True))
-    deliver(table, titles, out, as_json)
+    deliver(table, titles, lists.out, saved.as_json)

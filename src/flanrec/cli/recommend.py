@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,52 +9,28 @@ import numpy as np
 import polars as pl
 import typer
 
-from flanrec.cli.common import (
-    AvoidOption,
-    DeviceOption,
-    KOption,
-    ModelOption,
-    OutOption,
-    ReadingName,
-    UserOption,
-    UsersFileOption,
-    WishOption,
-    check_out,
-    counting,
-    item_ids,
-    load_model,
-    print_frame,
-    print_json,
-    user_ids,
-    write_out,
-)
-from flanrec.cli.config import ConfigOption
-from flanrec.cli.data import BadRows, BadRowsOption, JsonOption, RejectsOption
+from flanrec.cli.common import check_out, counting, item_ids, print_frame, print_json, user_ids, write_out
+from flanrec.cli.options import Lists, ReadingName, Rows, Saved, grouped
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
     from flanrec.catalogue.people import Person
     from flanrec.recommender import Recommender
 
-logger = logging.getLogger(__name__)
-
 _TOGETHER = 256
 
 
+@grouped
 def recommend(
-    model: ModelOption,
-    users_file: UsersFileOption = None,
+    saved: Saved,
+    lists: Lists,
+    rows: Rows,
     histories: Annotated[
         Path | None, typer.Option("--histories", help="Interactions that are the users' histories, alone.")
     ] = None,
-    user: UserOption = None,
     history: Annotated[
         list[str] | None, typer.Option("--history", help="A title or item id of one user, oldest first. Repeatable.")
     ] = None,
-    k: KOption = 10,
-    out: OutOption = None,
-    wish: WishOption = "",
-    avoid: AvoidOption = "",
     reading: Annotated[ReadingName, typer.Option(help="How to read the tuned model.")] = ReadingName.item_tokens,
     seen: Annotated[bool, typer.Option("--seen", help="Items of the history may come again.")] = False,
     only_file: Annotated[
@@ -64,43 +39,38 @@ def recommend(
     without_file: Annotated[
         Path | None, typer.Option("--without-file", help="File with item ids that may not come, one a line.")
     ] = None,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
-    device: DeviceOption = "auto",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Recommend items to users."""
-    if (users_file is not None or bool(user)) + (histories is not None) + bool(history) != 1:
+    stored = lists.users_file is not None or bool(lists.user)
+    if stored + (histories is not None) + bool(history) != 1:
         raise SettingsError("say for whom: --users-file or --user, or --histories, or --history, and only one of them")
-    check_out(out)
-    recommender = load_model(model, device)
+    check_out(lists.out)
+    recommender = saved.load()
     if histories is not None:
-        ids, persons = people_of(recommender, histories, on_bad_rows, rejects)
+        ids, persons = people_of(recommender, histories, rows)
     elif history:
         ids, persons = [None], [recommender.person(history)]
     else:
-        ids = user_ids(recommender, users_file, user or ())
+        ids = user_ids(recommender, lists.users_file, lists.user or ())
         persons = recommender.people(ids)
-    strangers = sum(not len(person.items) for person in persons)
-    if strangers:
-        logger.warning("%d of %d users have no history; they get what suits anybody", strangers, len(persons))
     from flanrec.recommender import Asking
+    from flanrec.recommender.requests import warn_of_strangers
     from flanrec.recommender.tables import recommendations
 
+    warn_of_strangers(persons)
     parts = recommender.parts
     only = None if only_file is None else item_ids(recommender, only_file)
     without = () if without_file is None else item_ids(recommender, without_file)
     spelled = reading is ReadingName.generate
-    items = np.full((len(persons), min(k, len(parts.catalogue))), -1, dtype=np.int64)
+    items = np.full((len(persons), min(lists.k, len(parts.catalogue))), -1, dtype=np.int64)
     scores = np.full(items.shape, -np.inf, dtype=np.float32)
     with counting("recommending", len(persons)) as advance:
         for first in range(0, len(persons), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             items[part], scores[part] = recommender.rank(
                 persons[part],
-                k,
-                Asking(wish, avoid),
+                lists.k,
+                Asking(lists.wish, lists.avoid),
                 reading=reading.value,
                 seen=seen,
                 only=only,
@@ -110,18 +80,17 @@ def recommend(
             if not spelled:
                 advance(len(persons[part]))
     table = recommendations(ids, items, scores, parts.dataset, parts.catalogue.item_ids)
-    deliver(table, dict(zip(parts.catalogue.item_ids, parts.catalogue.titles, strict=True)), out, as_json)
+    titles = dict(zip(parts.catalogue.item_ids, parts.catalogue.titles, strict=True))
+    deliver(table, titles, lists.out, saved.as_json)
 
 
-def people_of(
-    recommender: Recommender, histories: Path, on_bad_rows: BadRows, rejects: Path | None
-) -> tuple[list[Any], list[Person]]:
+def people_of(recommender: Recommender, histories: Path, rows: Rows) -> tuple[list[Any], list[Person]]:
     """The users of an interactions file, in order of appearance, with what they did there and nothing else."""
     from flanrec.catalogue.people import people
     from flanrec.data.dataset import Dataset, load_interactions
 
     items = recommender.parts.dataset.items
-    frame = load_interactions(histories, items["item_id"], on_bad_rows.value, rejects)
+    frame = load_interactions(histories, items["item_id"], rows.policy, rows.rejects)
     frame = frame.with_columns(pl.col("item_id").cast(items["item_id"].dtype))
     ids = frame["user_id"].unique(maintain_order=True).to_list()
     return ids, people(Dataset(frame, items, name=histories.stem), ids)

@@ -14,20 +14,9 @@ import polars as pl
 import typer
 
 from flanrec.artefact import MANIFEST
-from flanrec.cli.common import DeviceOption, print_frame, print_json, progress_callbacks
+from flanrec.cli.common import print_frame, print_json, progress_callbacks
 from flanrec.cli.config import ConfigOption, build_settings
-from flanrec.cli.data import (
-    BadRows,
-    BadRowsOption,
-    DataOption,
-    InteractionsOption,
-    ItemsOption,
-    JsonOption,
-    RejectsOption,
-    ReviewsOption,
-    UsersOption,
-    load,
-)
+from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, grouped
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -52,15 +41,12 @@ class Method(StrEnum):
     lora = "lora"
 
 
+@grouped
 def train(
     out: Annotated[Path, typer.Option("--out", help="Folder to save the recommender into.")],
-    data: DataOption = None,
-    interactions: InteractionsOption = None,
-    items: ItemsOption = None,
-    users: UsersOption = None,
+    source: Source,
+    rows: Rows,
     reviews: ReviewsOption = None,
-    on_bad_rows: BadRowsOption = BadRows.stop,
-    rejects: RejectsOption = None,
     preset: Annotated[Preset, typer.Option(help="How much to tune.")] = Preset.balanced,
     backbone: Annotated[
         str | None, typer.Option(help="T5 checkpoint: hub id, folder, or offline. By default Flan-T5 small.")
@@ -103,7 +89,7 @@ def train(
             "words": {"method": None if method is None else method.value},
         },
     )
-    dataset = load(data, interactions, items, users, reviews, on_bad_rows, rejects)
+    dataset = source.load(rows, reviews)
     from flanrec.recommender import Recommender
 
     try:

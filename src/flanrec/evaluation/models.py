@@ -98,7 +98,7 @@ def evaluate_model(
         report,
         metrics=(*report.metrics, *formed.metrics),
         per_user={**report.per_user, **formed.per_user},
-        tie_rule="equal log-probabilities go by the tokens of the titles",
+        tie_rule="equal log-probabilities go by the order of the catalogue",
     )
 
 
@@ -147,34 +147,6 @@ def match_reports(
         evaluate_match(owners, labels, reading.calibration.probabilities(rule, words), name="match", seed=seed),
         evaluate_match(owners, labels, alone.probabilities(rule, words), name="like-rate rule", seed=seed),
     )
-
-
-def evaluate_match_of(
-    recommender: Recommender,
-    test: Dataset,
-    users: int | None = None,
-    seed: int = 42,
-    *,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """As `match_reports`, as plain values.
-
-    Returns
-    -------
-    dict
-        ``rows`` has for ``match`` and for ``like-rate rule`` the auc, the user_auc and the ece; ``reports`` has
-        the whole reports, with intervals and definitions.
-    """
-    reports = match_reports(recommender, test, users, seed, progress=progress)
-    rows = {
-        report.name: {
-            "auc": report["auc"],
-            "user_auc": report["user_auc"],
-            "ece": report["expected_calibration_error"],
-        }
-        for report in reports
-    }
-    return {"rows": rows, "reports": {report.name: report.to_dict() for report in reports}}
 
 
 def has_ratings(test: Dataset) -> bool:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flanrec.catalogue.closed import ClosedRows
-from flanrec.catalogue.trie import TitleTrie
+from flanrec.catalogue.trie import Children, TitleTrie
 from flanrec.errors import SettingsError
 from flanrec.generation.decoder import TreeDecoder
 from flanrec.generation.forest import next_token_log_probabilities, plant
@@ -37,17 +37,25 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class _Beams:
-    """The open beams of all users, flat and ordered by user: int64[n], but ``score`` float64[n]."""
+    """Open nodes of all users' searches, flat and ordered by user: int64[n], but ``score`` float64[n]."""
 
     user: Ints
     node: Ints  # the decoder node of its last token; while that is not decoded yet, of the token before
     token: Ints
+    depth: Ints  # tokens of a title so far, the last one included
     low: Ints
     high: Ints
     score: Floats
 
     def at(self, chosen: NDArray[Any]) -> _Beams:
         return _Beams(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def beside(self, others: _Beams) -> _Beams:
+        """Both, each user's best first."""
+        both = _Beams(
+            *(np.concatenate([getattr(self, name), getattr(others, name)]) for name in self.__dataclass_fields__)
+        )
+        return both.at(np.lexsort((both.low, -both.score, both.user)))
 
 
 @torch.inference_mode()
@@ -62,6 +70,7 @@ def constrained_beam_search(
     excluded: Sequence[Collection[int]] | None = None,
     prefixes: Sequence[Sequence[int]] | None = None,
     normalisation: Normalisation = "vocabulary",
+    max_nodes: int = 0,
 ) -> tuple[Ints, NDArray[np.float32]]:
     """The ``k`` most probable items of each user.
 
@@ -77,11 +86,14 @@ def constrained_beam_search(
     num_beams : int
         Beams a user; at least ``k`` are kept in any case.
     excluded : one collection of catalogue indices a user, optional
-        Items that must not come out, such as those the user has seen. Scores do not depend on it.
+        Items that must not come out, such as those the user has seen. Under ``trie`` the probabilities are
+        those given that it is none of them; otherwise scores do not depend on it.
     prefixes : one token row a user, optional
         Text forced at the start of the decoder, before the title; it is not scored.
     normalisation : Normalisation
         Over which tokens each step's probabilities sum to one.
+    max_nodes : int
+        Nodes a user that are decoded best first before the search goes on as beam search; 0 is beam search alone.
 
     Returns
     -------
@@ -101,38 +113,44 @@ def constrained_beam_search(
     n_users = len(encoder_hidden)
     head = Head(model, trie, normalisation)
     closed = ClosedRows(trie, excluded if excluded is not None else [()] * n_users)
-    search = _Search(trie, head, closed, max(k, num_beams), n_users)
+    search = _Search(trie, head, closed, max(k, num_beams), n_users, k, max_nodes)
     if len(trie) and n_users:
         search.run(TreeDecoder.start(model, encoder_hidden, encoder_mask), prefixes or [()] * n_users)
-    return _best_items(trie, closed, *search.finished(), n_users, k, normalisation == "trie")
+    return _best_items(*search.finished(), n_users, k)
 
 
 class _Search:
-    """One run over one batch of users."""
+    """One run over one batch of users: `width` nodes of each go through the decoder in a round."""
 
-    def __init__(self, trie: TitleTrie, head: Head, closed: ClosedRows, width: int, n_users: int) -> None:
-        self.trie, self.head, self.closed, self.width = trie, head, closed, width
+    def __init__(
+        self, trie: TitleTrie, head: Head, closed: ClosedRows, width: int, n_users: int, k: int, max_nodes: int
+    ) -> None:
+        self.trie, self.head, self.closed, self.width, self.max_nodes = trie, head, closed, width, max_nodes
         self._found: list[tuple[Ints, Ints, Floats]] = []
-        self._best = np.full((n_users, width), -np.inf)
+        self._best = np.full((n_users, k), -np.inf)
 
     def run(self, decoder: TreeDecoder, prefixes: Sequence[Sequence[int]]) -> None:
         users = np.arange(len(self._best))
-        states, beams = self._root(decoder, prefixes)
-        depth = 0
+        states, chosen = self._root(decoder, prefixes)
+        waiting = chosen.at(np.zeros(0, dtype=np.int64))
         while True:
-            beams = self._step(states, beams, depth)
-            depth += 1
-            beams = self._finish_decided(decoder, users, beams, depth)
+            beams = waiting.beside(self._step(states, chosen, beam=not self.max_nodes))
+            beams = beams.at(beams.score > self._best[beams.user, -1])
+            if decoder.n_nodes >= self.max_nodes:
+                beams = beams.at(_rank_within(beams.user) < self.width)
+            beams = self._finish_decided(decoder, users, beams)
             if not len(beams.user):
                 return
             active = np.unique(beams.user)
             if 2 * len(active) <= len(users):
                 decoder = decoder.select(np.searchsorted(users, active))
                 users = active
-            states, beams = self._decode(decoder, users, beams)
+            now = _rank_within(beams.user) < self.width
+            waiting = beams.at(~now)
+            states, chosen = self._decode(decoder, users, beams.at(now))
 
     def finished(self) -> tuple[Ints, Ints, Floats]:
-        """All finished titles as (user, trie row, score)."""
+        """All finished items as (user, item, score)."""
         nothing = np.zeros(0, dtype=np.int64)
         found = [(nothing, nothing, np.zeros(0)), *self._found]
         return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
@@ -144,8 +162,9 @@ class _Search:
         last = np.array([path[0][-1] for path in forest.paths], dtype=np.int64)
         everyone = np.arange(len(prefixes))
         zeros = np.zeros_like(everyone)
-        beams = _Beams(everyone, last, zeros, zeros, zeros + len(self.trie), zeros.astype(float))
-        return states[everyone, last], beams
+        beams = _Beams(everyone, last, zeros, zeros, zeros, zeros + len(self.trie), zeros.astype(float))
+        open_ = ~self.closed.all_closed(everyone, beams.low, beams.high)
+        return states[everyone, last][open_], beams.at(open_)
 
     def _decode(self, decoder: TreeDecoder, users: Ints, beams: _Beams) -> tuple[Tensor, _Beams]:
         """Decode each beam's last token; a user's beams are padded to those of the user with most."""
@@ -160,35 +179,60 @@ class _Search:
         beams.node = before + column
         return states[row, column], beams
 
-    def _step(self, states: Tensor, beams: _Beams, depth: int) -> _Beams:
-        """Continue every beam by one token, file what ended, and return each user's next beams."""
-        children = self.trie.children(beams.low, beams.high, depth)
-        priors = self.trie.log_priors(children)
-        gained = self.head.log_probabilities(states, children.parent, children.token, priors)
+    def _step(self, states: Tensor, beams: _Beams, *, beam: bool) -> _Beams:
+        """Continue every beam by one token, file what ended, and return what is open, each user's best first.
+
+        In beam search a title ends only among the best `width` of its round, as transformers has it.
+        """
+        children = self._children(beams)
         parent = children.parent
+        shared = self.head.normalisation == "trie"
+        priors = self.closed.log_priors(beams.user[parent], children) if shared else None
+        gained = self.head.log_probabilities(states, parent, children.token, priors)
         ahead = _Beams(
-            beams.user[parent], beams.node[parent], children.token, children.low, children.high,
-            beams.score[parent] + gained,
+            beams.user[parent], beams.node[parent], children.token, beams.depth[parent] + 1,
+            children.low, children.high, beams.score[parent] + gained,
         )  # fmt: skip
         ahead = ahead.at(~self.closed.all_closed(ahead.user, ahead.low, ahead.high))
         ahead = ahead.at(np.lexsort((ahead.low, -ahead.score, ahead.user)))
         ended = ahead.token == self.trie.eos
-        if self.head.normalisation == "trie":
+        if shared:
             ended |= ahead.high - ahead.low == 1
-        done = ahead.at(ended & (_rank_within(ahead.user) < self.width))
+        done = ahead.at(ended & (_rank_within(ahead.user) < self.width) if beam else ended)
         self._file(done.user, done.low, done.score)
-        ahead = ahead.at(~ended)
-        hopeful = (_rank_within(ahead.user) < self.width) & (ahead.score > self._best[ahead.user, -1])
-        return ahead.at(hopeful)
+        return ahead.at(~ended)
+
+    def _children(self, beams: _Beams) -> Children:
+        """The allowed next tokens of beams at different depths, ordered by beam."""
+        found = []
+        for depth in np.unique(beams.depth):
+            here = np.flatnonzero(beams.depth == depth)
+            children = self.trie.children(beams.low[here], beams.high[here], int(depth))
+            found.append(children._replace(parent=here[children.parent]))
+        if len(found) == 1:
+            return found[0]
+        joined = Children(*(np.concatenate(part) for part in zip(*found, strict=True)))
+        order = np.argsort(joined.parent, kind="stable")
+        return Children(*(part[order] for part in joined))
 
     def _file(self, users: Ints, rows: Ints, scores: Floats) -> None:
-        self._found.append((users, rows, scores))
+        """Keep the open items of finished titles; items of one title share its probability under the trie."""
+        position, items = self.trie.items_of(rows)
+        users, scores = users[position], scores[position]
+        open_ = ~self.closed.excluded(users, items)
+        users, items, scores = users[open_], items[open_], scores[open_]
+        if self.head.normalisation == "trie":
+            scores = scores + self.closed.log_shares(users, items)
+        self._found.append((users, items, scores))
+        order = np.lexsort((-scores, users))
+        users, scores = users[order], scores[order]
         rank = _rank_within(users)
         further = np.full((len(self._best), int(rank.max(initial=-1)) + 1), -np.inf)
         further[users, rank] = scores
-        self._best = -np.sort(-np.concatenate([self._best, further], axis=1), axis=1)[:, : self.width]
+        k = self._best.shape[1]
+        self._best = -np.sort(-np.concatenate([self._best, further], axis=1), axis=1)[:, :k]
 
-    def _finish_decided(self, decoder: TreeDecoder, users: Ints, beams: _Beams, depth: int) -> _Beams:
+    def _finish_decided(self, decoder: TreeDecoder, users: Ints, beams: _Beams) -> _Beams:
         """Score the rest of all beams of those users whose every beam has one title left; return the others."""
         undecided = np.unique(beams.user[beams.high - beams.low > 1])
         decided = ~np.isin(beams.user, undecided)
@@ -198,8 +242,8 @@ class _Search:
         active, position = np.unique(ending.user, return_inverse=True)
         rest: list[list[list[int]]] = [[] for _ in active]
         under: list[list[int]] = [[] for _ in active]
-        for user, row, node in zip(position, ending.low, ending.node, strict=True):
-            rest[user].append(self.trie.tokens_of(int(row))[depth - 1 :])
+        for user, row, node, depth in zip(position, ending.low, ending.node, ending.depth, strict=True):
+            rest[user].append(self.trie.tokens_of(int(row))[int(depth) - 1 :])
             under[user].append(int(node))
         finishing = decoder.select(np.searchsorted(users, active))
         forest = plant([[row[:-1] for row in rows] for rows in rest], under, finishing.n_nodes)
@@ -219,16 +263,10 @@ def _rank_within(groups: Ints) -> Ints:
     return np.arange(len(groups)) - np.repeat(new, np.diff(new, append=len(groups)))
 
 
-def _best_items(
-    trie: TitleTrie, closed: ClosedRows, users: Ints, rows: Ints, scores: Floats, n_users: int, k: int, shared: bool
-) -> tuple[Ints, NDArray[np.float32]]:
-    """Each user's best items, excluded ones left out; `shared` parts a title's probability among its items."""
-    position, items = trie.items_of(rows)
-    users, rows, scores = users[position], rows[position], scores[position] + (trie.log_shares(items) if shared else 0)
-    order = np.lexsort((items, rows, -scores, users))
+def _best_items(users: Ints, items: Ints, scores: Floats, n_users: int, k: int) -> tuple[Ints, NDArray[np.float32]]:
+    """Each user's best items; those of one score in the order they were found in, then of the catalogue."""
+    order = np.lexsort((items, -scores, users))
     users, scores, items = users[order], scores[order], items[order]
-    open_ = ~closed.excluded(users, items)
-    users, scores, items = users[open_], scores[open_], items[open_]
     rank = _rank_within(users)
     first = rank < k
     best = np.full((n_users, k), -1, dtype=np.int64)

@@ -27,6 +27,7 @@ def generate_items(
     excluded: Sequence[Collection[int]] | None = None,
     prefixes: Sequence[str] | None = None,
     normalisation: Normalisation = "vocabulary",
+    max_nodes: int = 0,
     batch_size: int = 32,
     max_length: int = 512,
     progress: Callable[[int], None] | None = None,
@@ -39,7 +40,7 @@ def generate_items(
     prompts : n_users texts
     trie : TitleTrie
         Of the whole catalogue, or of a whitelist by :meth:`TitleTrie.only`.
-    k, num_beams, excluded, normalisation
+    k, num_beams, excluded, normalisation, max_nodes
         See :func:`constrained_beam_search`.
     prefixes : n_users texts, optional
         Forced at the start of the decoder and not scored; "" for none.
@@ -82,6 +83,7 @@ def generate_items(
             excluded=None if excluded is None else [excluded[user] for user in users],
             prefixes=[starts[user][1:] for user in users],
             normalisation=normalisation,
+            max_nodes=max_nodes,
         )
         if progress is not None:
             progress(len(users))

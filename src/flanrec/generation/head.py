@@ -99,8 +99,9 @@ class Head:
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         per_row = np.diff(starts, append=len(rows))
         peak = np.repeat(np.maximum.reduceat(listed, starts), per_row)
+        peak[peak == -np.inf] = 0.0  # nothing is open there
         total = np.add.reduceat(np.exp(listed - peak), starts)
-        return np.asarray(listed - peak - np.repeat(np.log(total), per_row))
+        return np.asarray(listed - peak - np.repeat(np.log(np.where(total > 0, total, 1.0)), per_row))
 
     def _index(self, values: NDArray[np.int64]) -> Tensor:
         return torch.as_tensor(values, device=self._weight.device)

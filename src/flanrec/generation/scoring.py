@@ -6,7 +6,7 @@ the decoder states of equal beginnings among texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flanrec.backbone import Backbone
+from flanrec.catalogue.closed import ClosedRows
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import DataError, SettingsError
 from flanrec.generation.decoder import TreeDecoder
@@ -33,6 +34,7 @@ def title_log_probabilities(
     token_rows: Rows,
     *,
     candidates: Sequence[Sequence[int]] | Ints | None = None,
+    excluded: Sequence[Collection[int]] | None = None,
     prefixes: Sequence[str] | None = None,
     normalisation: Normalisation = "vocabulary",
     weights: NDArray[np.float64] | None = None,
@@ -52,6 +54,8 @@ def title_log_probabilities(
         ``catalogue`` and ``trie`` normalisations all of them together are what is normalised over.
     candidates : for each user, positions in ``token_rows``, optional
         What to score; -1 and the ends of short rows are scored -inf. By default all rows.
+    excluded : one collection of positions a user, optional
+        Scored -inf; under ``trie`` the others' probabilities are those given that it is none of them.
     prefixes : n_users texts, optional
         Forced at the start of the decoder and not scored; "" for none.
     normalisation : Normalisation
@@ -80,23 +84,31 @@ def title_log_probabilities(
     wanted = _candidate_matrix(candidates, len(prompts), len(token_rows))
     starts = decoder_starts(backbone.model, backbone.tokenizer, prefixes, len(prompts))
     row_of = trie.rows_of(np.arange(len(token_rows)))
-    share = trie.log_shares(np.arange(len(token_rows))) if normalisation == "trie" else np.zeros(len(token_rows))
+    barred = list(excluded) if excluded is not None else [()] * len(prompts)
+    if len(barred) != len(prompts):
+        raise DataError(f"there are {len(prompts)} prompts but {len(barred)} sets of excluded items; give one a prompt")
     scores = np.full(wanted.shape, -np.inf, dtype=np.float32)
     for users, hidden, mask in encoded_batches(backbone.model, backbone.tokenizer, prompts, batch_size, max_length):
         ready = TreeDecoder.start(backbone.model, hidden, mask)
+        closed = ClosedRows(trie, [barred[int(user)] for user in users])
         for first in range(0, wanted.shape[1], titles_at_once):
             part = wanted[users, first : first + titles_at_once]
             rows = np.where(part >= 0, row_of[part] if len(row_of) else -1, -1)
-            found = _score_rows(ready, head, trie, rows, [starts[int(user)] for user in users])
-            if len(share):
-                found = found + np.where(part >= 0, share[part], 0.0)
+            found = _score_rows(ready, head, trie, closed, rows, [starts[int(user)] for user in users])
+            owner, place = np.nonzero(part >= 0)
+            items = part[owner, place]
+            if normalisation == "trie":
+                found[owner, place] += closed.log_shares(owner, items)
+            found[owner, place] = np.where(closed.excluded(owner, items), -np.inf, found[owner, place])
             scores[users, first : first + titles_at_once] = found
         if progress is not None:
             progress(len(users))
     return scores
 
 
-def _score_rows(decoder: TreeDecoder, head: Head, trie: TitleTrie, rows: Ints, starts: Rows) -> NDArray[np.float64]:
+def _score_rows(
+    decoder: TreeDecoder, head: Head, trie: TitleTrie, closed: ClosedRows, rows: Ints, starts: Rows
+) -> NDArray[np.float64]:
     """The log-probabilities of trie rows int64[n_users, m], -1 for none: float64[n_users, m]."""
     user, column = np.nonzero(rows >= 0)
     scores = np.full(rows.shape, -np.inf)
@@ -114,7 +126,7 @@ def _score_rows(decoder: TreeDecoder, head: Head, trie: TitleTrie, rows: Ints, s
     owner = np.repeat(np.arange(len(row)), scored)
     depth = np.arange(len(owner)) - np.repeat(np.cumsum(scored) - scored, scored)
     if head.normalisation == "trie":
-        gained = _among_children(head, trie, states, nodes, row[owner], depth)
+        gained = _among_children(head, trie, closed, states, nodes, row[owner], depth)
     else:
         gained = next_token_log_probabilities(head, states, nodes, trie.tokens[row[owner], depth].astype(np.int64))
     scores[user, column] = np.bincount(owner, weights=gained, minlength=len(row))
@@ -132,7 +144,7 @@ def _title_nodes(forest: Forest, starts: Rows, scored: Ints, user: Ints) -> Ints
 
 
 def _among_children(
-    head: Head, trie: TitleTrie, states: Tensor, nodes: Ints, rows: Ints, depths: Ints
+    head: Head, trie: TitleTrie, closed: ClosedRows, states: Tensor, nodes: Ints, rows: Ints, depths: Ints
 ) -> NDArray[np.float64]:
     """What :func:`next_token_log_probabilities` gives, normalised over each trie node's children."""
     gained = np.zeros(len(nodes))
@@ -141,7 +153,8 @@ def _among_children(
         here = np.flatnonzero(depths == depth)
         distinct, first, state = np.unique(nodes[here], return_index=True, return_inverse=True)
         children = trie.children(*trie.ranges(rows[here[first]], int(depth)), int(depth))
-        listed = head.log_probabilities(flat[distinct], children.parent, children.token, trie.log_priors(children))
+        priors = closed.log_priors(distinct[children.parent] // states.shape[1], children)
+        listed = head.log_probabilities(flat[distinct], children.parent, children.token, priors)
         span = len(trie) + 1
         taken = np.searchsorted(children.parent * span + children.low, state * span + rows[here], side="right") - 1
         gained[here] = listed[taken]

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from flanrec.backbone import Backbone, load_backbone
-from flanrec.catalogue.people import Person, people
+from flanrec.backbone import load_backbone
 from flanrec.data import Dataset
-from flanrec.errors import DataError, SettingsError
+from flanrec.errors import SettingsError
 from flanrec.explanation import Explanation, explain
+from flanrec.recommender import requests
+from flanrec.recommender.answering import Answering, Reading
 from flanrec.recommender.fitting import fit
 from flanrec.recommender.new_items import rank_among, with_new_items
-from flanrec.recommender.parts import Parts
-from flanrec.recommender.readings import Asking, MatchReading, TokenReading, WordReading
+from flanrec.recommender.readings import Asking
 from flanrec.recommender.saving import is_saved, load, save
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks
-from flanrec.recommender.tables import recommendations, refuse_text, stored_ids
-from flanrec.tuning import TrainingReport
+from flanrec.recommender.tables import recommendations, refuse_text
 
-logger = logging.getLogger(__name__)
-
-Reading = Literal["item_tokens", "generate"]
-READINGS: tuple[Reading, ...] = ("item_tokens", "generate")
+Precision = Literal["auto", "fp32", "bf16"]
 
 
-class Recommender:
+class Recommender(Answering):
     """Recommends items of one catalogue, by a T5 tuned on instructions.
 
     Parameters
@@ -52,12 +45,6 @@ class Recommender:
         rec.save_pretrained("model/")
     """
 
-    def __init__(self, backbone: Backbone, settings: RecommenderSettings | None = None) -> None:
-        self.backbone = backbone
-        self.settings = settings or RecommenderSettings()
-        self.reports: dict[str, TrainingReport] = {}
-        self._parts: Parts | None = None
-
     @classmethod
     def from_pretrained(
         cls,
@@ -66,7 +53,7 @@ class Recommender:
         *,
         revision: str | None = None,
         device: str = "auto",
-        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        precision: Precision = "auto",
     ) -> Recommender:
         """Load a saved recommender, or start one from a T5 checkpoint.
 
@@ -89,9 +76,7 @@ class Recommender:
         return cls(load_backbone(name, revision=revision, device=device, precision=precision), settings)
 
     @classmethod
-    def load(
-        cls, folder: Path | str, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto"
-    ) -> Recommender:
+    def load(cls, folder: Path | str, *, device: str = "auto", precision: Precision = "auto") -> Recommender:
         """Load a folder of `save_pretrained`, and nothing else.
 
         Raises
@@ -115,23 +100,6 @@ class Recommender:
             The recommender is not fitted.
         """
         save(Path(folder), self.backbone, self.settings, self.parts)
-
-    @property
-    def parts(self) -> Parts:
-        """What fitting made.
-
-        Raises
-        ------
-        SettingsError
-            The recommender is not fitted.
-        """
-        if self._parts is None:
-            raise SettingsError("the recommender is not fitted; call fit(), or load a saved one")
-        return self._parts
-
-    def adopt(self, parts: Parts) -> None:
-        """Take over fitted parts; for loading."""
-        self._parts = parts
 
     def fit(
         self,
@@ -166,37 +134,10 @@ class Recommender:
         CheckpointError
             The backbone cannot read the catalogue's language, or the checkpoints are of another fit.
         """
-        fitted = fit(
-            self.backbone,
-            self.settings,
-            train,
-            validation,
-            folder=None if folder is None else Path(folder),
-            resume=resume,
-            callbacks=callbacks,
-        )
+        kept = None if folder is None else Path(folder)
+        fitted = fit(self.backbone, self.settings, train, validation, folder=kept, resume=resume, callbacks=callbacks)
         self.backbone, self.reports, self._parts = fitted.backbone, fitted.reports, fitted.parts
         return self
-
-    def people(self, user_ids: Sequence[Any]) -> list[Person]:
-        """Users with the histories the recommender knows; an unknown id is a user without any."""
-        dataset = self.parts.dataset
-        return people(dataset, stored_ids(user_ids, dataset.interactions["user_id"].dtype))
-
-    def person(self, history: Iterable[Any], attributes: dict[str, str] | None = None) -> Person:
-        """A user known by a history alone.
-
-        Parameters
-        ----------
-        history
-            Item ids, or titles as the catalogue has them, oldest first.
-
-        Raises
-        ------
-        NotFoundError
-            An entry is neither; the message names the closest titles.
-        """
-        return Person.new([self.parts.find(entry) for entry in history], attributes)
 
     def recommend(
         self,
@@ -245,51 +186,10 @@ class Recommender:
         NotFoundError
             An item of history, only or without is unknown.
         """
-        if (users is None) == (history is None):
-            raise SettingsError("give either users or a history")
-        refuse_text(users=users, history=history, only=only, without=without)
-        if users is not None:
-            persons = self.people(users)
-            unknown = sum(not len(person.items) for person in persons)
-            if unknown:
-                logger.warning("%d of %d users have no history; they get what suits anybody", unknown, len(persons))
-            ids = list(users)
-        else:
-            persons, ids = [self.person(history or (), attributes)], [None]
-        items, scores = self.rank(
-            persons, k, Asking(wish, avoid), reading=reading, seen=seen, only=only, without=without
-        )
+        ids, persons = requests.all_of(self.parts, users, history, attributes)
+        asking = Asking(wish, avoid)
+        items, scores = self.rank(persons, k, asking, reading=reading, seen=seen, only=only, without=without)
         return recommendations(ids, items, scores, self.parts.dataset, self.parts.catalogue.item_ids)
-
-    def rank(
-        self,
-        persons: Sequence[Person],
-        k: int,
-        asking: Asking | Sequence[Asking] = Asking(),  # noqa: B008
-        *,
-        reading: Reading = "item_tokens",
-        seen: bool = False,
-        only: Iterable[Any] | None = None,
-        without: Iterable[Any] = (),
-        progress: Callable[[int], None] | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """As `recommend`, for people and with catalogue indices: items int64 [n, k] (-1 for none) and scores."""
-        if k < 1:
-            raise SettingsError(f"k is {k}; it must be at least 1")
-        parts = self.parts
-        width = min(k, len(parts.catalogue))
-        allowed = None
-        closed = [parts.catalogue.index_of(item) for item in without]
-        if only is not None or closed:
-            allowed = np.full(len(parts.catalogue), only is None)
-            allowed[[parts.catalogue.index_of(item) for item in only or ()]] = True
-            allowed[closed] = False
-        excluded = None if seen else [np.unique(person.items) for person in persons]
-        if reading == "item_tokens":
-            return self.token_reading.top(persons, width, asking, excluded=excluded, allowed=allowed)
-        if reading == "generate":
-            return self.word_reading.top(persons, width, asking, excluded=excluded, allowed=allowed, progress=progress)
-        raise SettingsError(f"reading {reading!r} is not known; use one of {', '.join(READINGS)}")
 
     def match(self, pairs: pl.DataFrame, progress: Callable[[int], None] | None = None) -> pl.DataFrame:
         """How probable it is that users like items.
@@ -309,13 +209,7 @@ class Recommender:
         NotFoundError
             An item is unknown. An unknown user has no history, and the probability is the item's.
         """
-        missing = [name for name in ("user_id", "item_id") if name not in pairs.columns]
-        if missing:
-            raise DataError(f"pairs lack the column {', '.join(missing)}; they have {', '.join(pairs.columns)}")
-        ids = pairs["user_id"].unique(maintain_order=True).to_list()
-        known = dict(zip(ids, self.people(ids), strict=True))
-        items = [self.parts.catalogue.index_of(item) for item in pairs["item_id"].to_list()]
-        users = [known[user] for user in pairs["user_id"].to_list()]
+        users, items = requests.pairs_of(self.parts, pairs)
         chances = self.match_reading.probabilities(users, items, progress)
         return pairs.with_columns(pl.Series("probability", chances))
 
@@ -339,8 +233,7 @@ class Recommender:
         DataError
             No item is new, or the table lacks a column or has ids of another type.
         """
-        if k < 1:
-            raise SettingsError(f"k is {k}; it must be at least 1")
+        requests.check_k(k)
         refuse_text(users=users)
         larger, new = with_new_items(self.parts, self.backbone, self.settings, new_items)
         items, scores = rank_among(larger, new, self.people(users), k, Asking(wish, avoid))
@@ -371,11 +264,8 @@ class Recommender:
         NotFoundError
             The item, or an entry of the history, is unknown.
         """
-        if (user is None) == (history is None):
-            raise SettingsError("give either a user or a history")
-        refuse_text(history=history)
         parts, reading = self.parts, self.token_reading
-        person = self.people([user])[0] if history is None else self.person(history, attributes)
+        person = requests.one_of(parts, user, history, attributes)
         return explain(
             person,
             parts.find(item),
@@ -387,18 +277,3 @@ class Recommender:
             prompt=reading.prompts([person], Asking(wish))[0],
             window=parts.tokens.settings.window,
         )
-
-    @property
-    def token_reading(self) -> TokenReading:
-        """The item-token reading."""
-        return TokenReading(self.parts.tokens, self.parts.encoder, self.parts.prompter)
-
-    @property
-    def word_reading(self) -> WordReading:
-        """Generation under the trie."""
-        return WordReading(self.backbone, self.parts.prompter, self.settings.num_beams)
-
-    @property
-    def match_reading(self) -> MatchReading:
-        """P(yes)."""
-        return MatchReading(self.backbone, self.parts.prompter, self.parts.rates, self.parts.calibration)

@@ -124,10 +124,11 @@ class TokenReading:
 class WordReading:
     """Spells titles under the catalogue's trie."""
 
-    def __init__(self, backbone: Backbone, prompter: Prompter, num_beams: int) -> None:
+    def __init__(self, backbone: Backbone, prompter: Prompter, num_beams: int, max_nodes: int = 0) -> None:
         self.backbone = backbone
         self.prompter = prompter
         self.num_beams = num_beams
+        self.max_nodes = max_nodes
 
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
         """The instruction of each user, its history in words."""
@@ -150,7 +151,10 @@ class WordReading:
         normalisation: Normalisation = "trie",
         progress: Callable[[int], None] | None = None,
     ) -> tuple[Ints, Floats]:
-        """Decode the `k` most probable titles; every one is an item, no one twice, no excluded one."""
+        """Find the `k` most probable titles; every one is an item, no one twice, no excluded one.
+
+        Under the trie's normalisation the search is exact up to `max_nodes` nodes a user.
+        """
         trie = self.prompter.catalogue.trie
         return generate_items(
             self.backbone,
@@ -160,6 +164,7 @@ class WordReading:
             num_beams=max(self.num_beams, k),
             excluded=None if excluded is None else [set(closed.tolist()) for closed in excluded],
             normalisation=normalisation,
+            max_nodes=self.max_nodes if normalisation == "trie" else 0,
             progress=progress,
         )
 
@@ -169,6 +174,7 @@ class WordReading:
         asking: Asking | Sequence[Asking] = NOTHING,
         *,
         candidates: Sequence[Sequence[int]] | None = None,
+        excluded: Sequence[Ints] | None = None,
         normalisation: Normalisation = "trie",
     ) -> Floats:
         """The exact log-probability of titles, of all or of each user's candidates: float32 [n_users, n]."""
@@ -178,6 +184,7 @@ class WordReading:
             self.prompts(users, asking),
             catalogue.token_rows,
             candidates=candidates,
+            excluded=None if excluded is None else [closed.tolist() for closed in excluded],
             normalisation=normalisation,
             weights=catalogue.weights,
         )

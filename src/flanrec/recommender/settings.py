@@ -11,6 +11,7 @@ from flanrec.errors import SettingsError
 from flanrec.tuning.settings import OptimizerName
 
 Preset = Literal["fast", "balanced", "best"]
+TeacherName = Literal["blend", "none"]
 PRESETS: tuple[Preset, ...] = ("fast", "balanced", "best")
 
 
@@ -58,10 +59,14 @@ class WordTuning(_Settings):
     """Peak rate."""
     optimizer: OptimizerName = "adamw"
     """See TrainerSettings."""
-    start_gain: float = Field(default=0.3, gt=0)
+    start_gain: float = Field(default=0.1, gt=0)
     """What the scale of the T5's logits is multiplied with before tuning; 1 keeps its zero-shot preferences."""
     answers: int = Field(default=8, ge=1)
-    """Most answers of a question for the next item: it and the ones after it."""
+    """Most answers of a question for the next item: draws from the teacher, or what came next."""
+    teacher: TeacherName = "blend"
+    """Whose expectation of the next item is taught: that of the closed-form blend, or only what came next."""
+    trust: float = Field(default=0.8, ge=0, le=1)
+    """Weight of the teacher beside what came next."""
     weights: TaskWeights = TaskWeights()
     """The mixture."""
     evaluate_every: int | None = Field(default=None, ge=1)
@@ -92,7 +97,11 @@ class TokenTuning(_Settings):
     wishes: float = Field(default=0.4, ge=0, le=1)
     """Share of the windows whose instruction carries a wish."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Label smoothing."""
+    """Label smoothing; without a teacher only."""
+    teacher: TeacherName = "blend"
+    """Whose expectation of the next item is taught: that of the closed-form blend, or only what came next."""
+    trust: float = Field(default=0.8, ge=0, le=1)
+    """Weight of the teacher beside what came next."""
     evaluations: int = Field(default=2, ge=1)
     """Measurements of NDCG@10 on the validation events, evenly over the passes."""
     patience: int | None = Field(default=2, ge=1)
@@ -118,8 +127,10 @@ class RecommenderSettings(_Settings):
     """Most titles of a history in a prompt."""
     max_tokens: int = Field(default=128, ge=16)
     """Longest prompt."""
-    num_beams: int = Field(default=20, ge=1)
-    """Beams of generation."""
+    num_beams: int = Field(default=24, ge=1)
+    """Nodes of each user that generation decodes at once, and its beams once `search_nodes` are spent."""
+    search_nodes: int = Field(default=600, ge=0)
+    """Nodes of each user that generation decodes best first, which is exact, before it goes on as beam search."""
     unreadable_limit: float = Field(default=0.05, gt=0, le=1)
     """Largest share of the catalogue's characters that the backbone may lack."""
     validation_users: int = Field(default=1000, ge=1)
@@ -142,7 +153,7 @@ class RecommenderSettings(_Settings):
         """The settings of a preset, with single ones changed.
 
         ``fast`` leaves the T5's own weights alone and tunes the item tokens briefly; ``balanced`` takes
-        minutes for 100,000 events on two cores; ``best`` takes about half an hour.
+        minutes for 100,000 events on two cores; ``best`` takes most of an hour.
 
         Raises
         ------
@@ -153,8 +164,8 @@ class RecommenderSettings(_Settings):
             "fast": {"words": WordTuning(steps=0), "tokens": TokenTuning(passes=3, evaluations=1)},
             "balanced": {},
             "best": {
-                "words": WordTuning(steps=700, evaluate_every=350),
-                "tokens": TokenTuning(passes=8, refit=True),
+                "words": WordTuning(steps=700, evaluate_every=350, weights=TaskWeights(sequential=0.8)),
+                "tokens": TokenTuning(passes=16, evaluations=4, refit=True),
             },
         }
         if name not in known:

@@ -16,6 +16,7 @@ from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import add_lora, merge
 from flanrec.backbone.prompts import PromptEncoder
+from flanrec.candidates.blend import Blend
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.factors import transition_factors
 from flanrec.catalogue.item_tokens import ItemTokens
@@ -28,7 +29,7 @@ from flanrec.generation import first_token_ids
 from flanrec.metrics import UserItems, ndcg
 from flanrec.recommender.calibration import Calibration
 from flanrec.recommender.readings import MatchReading, TokenReading, WordReading
-from flanrec.recommender.settings import RecommenderSettings
+from flanrec.recommender.settings import RecommenderSettings, TeacherName
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingReport, Weighted
 from flanrec.tuning.callbacks import Callback
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
@@ -36,6 +37,7 @@ from flanrec.tuning.objectives.item_tokens import ItemTokenObjective
 from flanrec.tuning.objectives.match import MatchObjective
 from flanrec.tuning.objectives.titles import TitleObjective
 from flanrec.tuning.questions import Questions, TextQuestions
+from flanrec.tuning.teaching import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,10 @@ def tune_words(
 ) -> tuple[Backbone, TrainingReport]:
     """Instruction-tune the T5 on the mixture of task families."""
     settings, words = material.settings, material.settings.words
-    questions = Questions(material.users, material.prompter, material.facets, material.rates, answers=words.answers)
+    questions = Questions(
+        material.users, material.prompter, material.facets, material.rates,
+        answers=words.answers, teacher=_teacher(material, words.teacher), trust=words.trust,
+    )  # fmt: skip
     if not questions.users or words.steps == 0:
         return backbone, TrainingReport()
     torch.manual_seed(settings.seed)
@@ -133,7 +138,7 @@ def tune_words(
     asked = material.asked[:_GENERATION_USERS]
 
     def measure() -> dict[str, float]:
-        reading = WordReading(backbone, material.prompter, 10)
+        reading = WordReading(backbone, material.prompter, settings.num_beams, settings.search_nodes)
         items, _ = reading.top(asked, 10, excluded=[user.items for user in asked])
         return {"ndcg@10": material.ranking(items, slice(0, len(asked)))}
 
@@ -166,6 +171,18 @@ def tune_words(
         with saving(folder / _WORDS_DONE, {"kind": "stage", **material.identity}) as draft:
             backbone.save(draft / "backbone")
     return backbone, report
+
+
+def _teacher(material: Material, name: TeacherName) -> Teacher | None:
+    """The closed-form blend of the training log, its weights fitted on the validation events."""
+    if name == "none" or not material.users:
+        return None
+    first = material.answers.offsets[:-1]
+    blend = Blend().fit(material.train.sequences())
+    if len(first):
+        asked = [person.items for person in material.asked]
+        blend = blend.tuned(asked, material.answers.items[first], material.settings.seed)
+    return blend.scores
 
 
 def refuse_earlier(folder: Path) -> None:
@@ -243,6 +260,7 @@ def tune_tokens(
     objective = ItemTokenObjective(
         tokens, encoder, material.prompter, material.users, material.facets,
         wishes=tuning.wishes, smoothing=tuning.smoothing,
+        teacher=_teacher(material, tuning.teacher), trust=tuning.trust,
     )  # fmt: skip
     report = TrainingReport()
     if objective.users:
@@ -276,7 +294,7 @@ def tune_tokens(
                 schedule="one_cycle",
                 warmup=0.15,
                 average=tuning.average,
-                evaluate_every=max(1, total // tuning.evaluations) if measured else None,
+                evaluate_every=math.ceil(total / tuning.evaluations) if measured else None,
                 patience=tuning.patience if measured else None,
                 checkpoint_seconds=settings.checkpoint_seconds if folder else None,
                 autocast=settings.autocast,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.like_rates import LikeRates
@@ -17,6 +18,7 @@ from flanrec.instructions.profiles import taste_summary
 from flanrec.instructions.text import occurs
 from flanrec.tuning.objectives.answers import Question
 from flanrec.tuning.objectives.match import Judgement
+from flanrec.tuning.teaching import Teacher, beliefs, blended
 
 _TRIES = 20
 
@@ -37,6 +39,9 @@ class Questions:
     answers
         Most answers of a question for the next item: the item that came next and those after it, each
         next one weighted by `decay`. The prompt is encoded once for all.
+    teacher
+        Whose beliefs a question for the next item carries beside what came next, in the share `trust`; its
+        answers are then draws from both. Without one they are what came next.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Questions:
         *,
         answers: int = 4,
         decay: float = 0.8,
+        teacher: Teacher | None = None,
+        trust: float = 0.8,
     ) -> None:
         self.users = [user for user in users if len(user.items) >= 2]
         self.rated = [user for user in self.users if not np.isnan(user.ratings[1:]).all()]
@@ -56,6 +63,8 @@ class Questions:
         self.rates = rates
         self.answers = answers
         self.decay = decay
+        self.teacher = teacher
+        self.trust = trust
         self._shares = rates.counts / max(rates.counts.sum(), 1.0)
 
     def next_item(self, rng: np.random.Generator) -> Question:
@@ -72,18 +81,26 @@ class Questions:
             person, following = user.before(end), user.items[end:]
             language = int(rng.integers(len(self.prompter.templates)))
             told = bool(rng.random() < 0.5)
-            words = ""
+            words, fitting = "", None
             if wished:
                 facets = np.flatnonzero(self.facets.members[following[0]])
                 if not len(facets):
                     continue
                 facet = int(rng.choice(facets))
-                following = following[self.facets.members[following, facet]]
+                fitting = self.facets.members[:, facet]
+                following = following[fitting[following]]
                 words = self.prompter.wish_words(self.facets.names[facet], rng, language=language)
-            first = int(following[0])
-            task = self.prompter.sequential(person, first, wish=words, told=told, language=language)
-            question = self._question(task, following[: self.answers].tolist(), rng, language)
-            if question is not None:
+            task = self.prompter.sequential(person, int(following[0]), wish=words, told=told, language=language)
+            try:
+                prompt = self.prompter.word(task, rng, language=language).prompt
+            except LeakError:
+                continue
+            came = following[: self.answers]
+            if self.teacher is None:
+                return self._told(prompt, person, came)
+            believed = self._beliefs(self.teacher([person.items]), person, came, fitting)
+            question = self._taught(prompt, _seen_but(person, came), believed, rng)
+            if question.answers:
                 return question
         if wished:
             return self._asked(rng, wished=False)
@@ -91,19 +108,48 @@ class Questions:
             f"{_TRIES} questions in a row had their answer among their facts; look for titles that contain each other"
         )
 
-    def _question(self, task: Task, following: list[int], rng: np.random.Generator, language: int) -> Question | None:
-        try:
-            prompt = self.prompter.word(task, rng, language=language).prompt
-        except LeakError:
-            return None
-        titles = [self.prompter.catalogue.titles[item] for item in following]
+    def _told(self, prompt: str, person: Person, came: NDArray[np.int64]) -> Question:
+        """What came next as the answers; those after the first only where the prompt does not tell them."""
+        titles = [self.prompter.catalogue.titles[item] for item in came]
         kept = [at for at, title in enumerate(titles) if at == 0 or not occurs(title, prompt)]
         return Question(
             prompt,
             tuple(titles[at] for at in kept),
             tuple(self.decay**at for at in kept),
-            tuple(following[at] for at in kept),
+            tuple(int(came[at]) for at in kept),
+            excluded=_seen_but(person, came),
         )
+
+    def _taught(
+        self, prompt: str, excluded: tuple[int, ...], believed: NDArray[np.float64], rng: np.random.Generator
+    ) -> Question:
+        """Draws from the beliefs as the answers, those left out that the prompt tells."""
+        drawn, counts = np.unique(rng.choice(len(believed), size=self.answers, p=believed), return_counts=True)
+        answers = [
+            (self.prompter.catalogue.titles[item], int(item), int(count))
+            for item, count in zip(drawn, counts, strict=True)
+        ]
+        answers = [answer for answer in answers if not occurs(answer[0], prompt)]
+        total = sum(count for _, _, count in answers)
+        return Question(
+            prompt,
+            tuple(title for title, _, _ in answers),
+            tuple(count / total for _, _, count in answers),
+            tuple(item for _, item, _ in answers),
+            excluded,
+            believed,
+        )
+
+    def _beliefs(
+        self, likely: NDArray[np.float32], person: Person, came: NDArray[np.int64], fitting: NDArray[np.bool_] | None
+    ) -> NDArray[np.float64]:
+        """What the teacher expects and what came, as one distribution over the items that can come."""
+        possible = np.ones(likely.shape, dtype=bool) if fitting is None else fitting[None, :].copy()
+        possible[0, list(_seen_but(person, came))] = False
+        weights = self.decay ** np.arange(len(came))
+        actual = np.zeros(likely.shape)
+        np.add.at(actual[0], came, weights / weights.sum())
+        return np.asarray(blended(beliefs(likely, possible), actual, self.trust)[0])
 
     def pick(self, rng: np.random.Generator, candidates: int = 8) -> Question:
         """Which of some candidates comes next; the others are drawn by popularity."""
@@ -182,6 +228,11 @@ class Questions:
             if not rated or not np.isnan(user.ratings[end]):
                 return user, end
         return user, int(np.flatnonzero(~np.isnan(user.ratings))[-1])
+
+
+def _seen_but(person: Person, came: NDArray[np.int64]) -> tuple[int, ...]:
+    """The items of a history that did not come again."""
+    return tuple(np.setdiff1d(person.items, came).tolist())
 
 
 class TextQuestions:

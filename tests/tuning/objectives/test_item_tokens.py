@@ -256,3 +256,75 @@ def test_a_few_steps_teach_what_a_wish_means(tokens: ItemTokens, backbone: Backb
     (comedy_asked, drama_unasked), (comedy_unasked, drama_asked) = shares
     assert comedy_asked > 1.5 * comedy_unasked
     assert drama_asked > 1.5 * drama_unasked
+
+
+def leaning(n_items: int, towards: int) -> Any:
+    """A teacher who expects one item, and the others alike."""
+    likely = np.zeros(n_items, dtype=np.float32)
+    likely[towards] = 3.0
+    return lambda histories: np.tile(likely, (len(histories), 1))
+
+
+@quick
+@given(seed=seeds, user=st.integers(0, 39))
+def test_a_teacher_is_heard_at_every_position_among_unseen_items_that_fit(
+    tokens: ItemTokens, backbone: Backbone, probing: Prompter, small_dataset: Dataset, seed: int, user: int
+) -> None:
+    person = people(small_dataset, [f"u{user}"])[0]
+    teacher = leaning(tokens.n_items, 4)
+    objective = make(
+        tokens, backbone, probing, [person], wishes=0.7, aversions=0.5, told=0.0, teacher=teacher, trust=0.75
+    )
+    members = objective.facets.members
+    (window,) = objective.draw(np.random.default_rng(seed), 1)
+    assert window.beliefs is not None
+    history = person.items.tolist()
+    first = history.index(window.items[0])
+    wish = asked_for(said("WISH", window), objective.facets)
+    avoid = asked_for(said("AVOID", window), objective.facets)
+    for at, row in enumerate(window.beliefs):
+        if at == 0 and first > 0:
+            assert not row.any()
+            continue
+        target = history[first + at]
+        seen = set(history[: first + at])
+        fits = [
+            item
+            for item in range(tokens.n_items)
+            if (wish is None or members[item, wish]) and (avoid is None or not members[item, avoid])
+        ]
+        open_ = [item for item in fits if item not in seen or item == target]
+        assert set(np.flatnonzero(row)) <= set(open_)
+        if not open_:
+            assert not row.any()
+            continue
+        assert row.sum() == pytest.approx(1.0, abs=1e-5)
+        expected = np.array([np.exp(3.0) if item == 4 else 1.0 for item in open_])
+        expected /= expected.sum()
+        if target in fits:
+            expected = 0.75 * expected + 0.25 * (np.array(open_) == target)
+            assert window.targets[at] == target
+        np.testing.assert_allclose(row[open_], expected, atol=1e-5)
+
+
+def test_the_loss_is_the_divergence_from_what_is_taught(
+    tokens: ItemTokens, backbone: Backbone, small_prompter: Prompter, small_dataset: Dataset
+) -> None:
+    objective = make(
+        tokens, backbone, small_prompter, people(small_dataset), teacher=leaning(tokens.n_items, 2), wishes=0.5
+    )
+    windows = objective.draw(np.random.default_rng(3), 4)
+    with torch.no_grad():
+        loss = objective.loss(windows)
+    total, count = 0.0, 0
+    for window in windows:
+        assert window.beliefs is not None
+        prompt = PromptEncoder(objective.encoder.backbone).encode([window.prompt])
+        with torch.no_grad():
+            chances = tokens.logits(tokens(torch.tensor(window.items)[None], *prompt))[0].log_softmax(-1).double()
+        for row, own in zip(window.beliefs.astype(np.float64), chances.numpy(), strict=True):
+            here = row > 0
+            total += float((row[here] * (np.log(row[here]) - own[here])).sum())
+            count += bool(here.any())
+    assert loss.count == count
+    assert float(loss.total) == pytest.approx(total, rel=1e-3)

@@ -79,3 +79,36 @@ def test_a_catalogue_of_one_title_has_nothing_to_learn(backbone: Backbone, rows:
     alone = TitleObjective("titles", backbone, TitleTrie.build(rows[:1]), unasked)
     with torch.no_grad():
         assert float(alone.loss([asked(PROMPTS[0], [0], [1.0])]).total) == 0.0
+
+
+def test_excluded_items_leave_their_probability_to_the_others(backbone: Backbone, rows: list[list[int]]) -> None:
+    weights = np.array([1.0, 5.0, 2.0, 3.0, 4.0, 9.0, 1.0, 20.0])
+    objective = TitleObjective("titles", backbone, TitleTrie.build(rows, weights=weights), unasked)
+    expected = title_log_probabilities(
+        backbone, PROMPTS[:1], rows, excluded=[{0, 4, 7}], normalisation="trie", weights=weights
+    )
+    assert np.exp(expected[0, [1, 2, 3, 5, 6]]).sum() == pytest.approx(1.0, abs=1e-4)
+    for item in (1, 2, 3, 5, 6):
+        question = Question(PROMPTS[0], (TITLES[item],), (1.0,), (item,), excluded=(0, 4, 7))
+        with torch.no_grad():
+            assert float(objective.loss([question]).total) == pytest.approx(-float(expected[0, item]), abs=1e-4)
+
+
+def test_a_teacher_is_followed_at_every_fork_on_the_way(
+    backbone: Backbone, rows: list[list[int]], objective: TitleObjective
+) -> None:
+    """Over all draws, weighted by the teacher, the loss is the divergence from it; zero from oneself."""
+    scores = title_log_probabilities(backbone, PROMPTS[:1], rows, normalisation="trie")[0].astype(np.float64)
+    own = np.exp(scores)
+    own[[3, 4]] /= 2  # two items of one title
+    teacher = np.random.default_rng(0).dirichlet(np.ones(len(rows)))
+    everything = tuple(range(len(rows)))
+    for beliefs in (own / own.sum(), teacher):
+        question = Question(PROMPTS[0], tuple(TITLES), tuple(beliefs), everything, beliefs=beliefs)
+        with torch.no_grad():
+            loss = objective.loss([question])
+        by_title = np.append(beliefs[[0, 1, 2, 5, 6, 7]], beliefs[3] + beliefs[4])
+        own_by_title = np.append(own[[0, 1, 2, 5, 6, 7]], own[3] + own[4])
+        divergence = float((by_title * np.log(by_title / own_by_title)).sum())
+        assert float(loss.total) == pytest.approx(divergence, abs=1e-3)
+        assert loss.count == pytest.approx(1.0)

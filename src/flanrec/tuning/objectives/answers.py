@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
@@ -27,12 +28,19 @@ class Question:
         Weight of each answer's loss.
     items
         Catalogue indices of the answers where they are titles, else empty.
+    excluded
+        Items that cannot be the answer, such as those a user has seen; none of `items`.
+    beliefs
+        How probable a teacher holds every item of the catalogue to be the answer, float [n_items], where there
+        is a teacher; the answers are then draws from it.
     """
 
     prompt: str
     answers: tuple[str, ...]
     weights: tuple[float, ...]
     items: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
+    beliefs: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 class AnswerObjective:

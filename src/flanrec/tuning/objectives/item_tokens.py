@@ -16,6 +16,7 @@ from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
 from flanrec.tuning.steps import LossSum
+from flanrec.tuning.teaching import Teacher, beliefs, blended
 
 _NOT_ASKED = -100
 
@@ -32,11 +33,15 @@ class Window:
         One longer: the next item at each position, -100 where none is asked for.
     prompt
         The instruction as the encoder reads it.
+    beliefs
+        float32 [len(targets), n_items], what is taught at each position where there is a teacher: a distribution, or
+        zeros where nothing is asked.
     """
 
     items: NDArray[np.int64]
     targets: NDArray[np.int64]
     prompt: str
+    beliefs: NDArray[np.float32] | None = None
 
 
 class ItemTokenObjective:
@@ -61,7 +66,10 @@ class ItemTokenObjective:
     told
         Share of the windows whose instruction tells the profile.
     smoothing
-        Label smoothing.
+        Label smoothing; without a teacher only.
+    teacher
+        Whose expectation is taught at every position, beside what came, in the share `trust`: under a wish among the
+        items that fit it, so that every position is an answer. The loss is then the divergence from it.
 
     References
     ----------
@@ -83,6 +91,8 @@ class ItemTokenObjective:
         aversions: float = 0.35,
         told: float = 0.5,
         smoothing: float = 0.0,
+        teacher: Teacher | None = None,
+        trust: float = 0.8,
     ) -> None:
         self.tokens = tokens
         self.encoder = encoder
@@ -93,6 +103,8 @@ class ItemTokenObjective:
         self.aversions = aversions
         self.told = told
         self.smoothing = smoothing
+        self.teacher = teacher
+        self.trust = trust
 
     def draw(self, rng: np.random.Generator, size: int) -> list[Window]:
         """Draw windows of users drawn without repetition where there are enough; none where there are no users."""
@@ -114,54 +126,87 @@ class ItemTokenObjective:
         if first > 0:  # what comes after nothing is asked only where nothing came before
             targets[0] = _NOT_ASKED
         language = int(rng.integers(len(self.prompter.templates)))
-        wish, avoid = "", ""
+        wish, avoid, fitting = "", "", np.ones(self.tokens.n_items, dtype=bool)
         if rng.random() < self.wishes:
-            wish, avoid, targets = self._ask(targets, rng, language)
+            wish, avoid, fitting = self._ask(targets, rng, language)
+        asked = targets >= 0
+        targets = np.where(asked & fitting[user.items[first:end]], targets, _NOT_ASKED)
         told = bool(rng.random() < self.told)
         known = Person(user.items[:first], user.ratings[:first], user.attributes)
         task = self.prompter.item_tokens(known, 0, wish=wish, avoid=avoid, told=told, language=language)
         prompt = self.prompter.word(task, rng, language=language).prompt
-        return Window(items, targets, prompt)
+        if self.teacher is None:
+            return Window(items, targets, prompt)
+        return Window(items, targets, prompt, self._taught(user.items[:end], asked, targets, fitting))
+
+    def _taught(
+        self, history: NDArray[np.int64], asked: NDArray[np.bool_], targets: NDArray[np.int64],
+        fitting: NDArray[np.bool_],
+    ) -> NDArray[np.float32]:  # fmt: skip
+        """What is taught at each position: zeros where nothing is asked."""
+        assert self.teacher is not None
+        n_items = self.tokens.n_items
+        places = np.flatnonzero(asked)
+        ends = len(history) - len(targets) + places
+        known = [history[:end] for end in ends]
+        possible = np.tile(fitting, (len(places), 1))
+        came = np.zeros(possible.shape)
+        for row, (seen, target) in enumerate(zip(known, targets[places], strict=True)):
+            possible[row, seen] = False
+            if target != _NOT_ASKED:
+                possible[row, target] = True
+                came[row, target] = 1.0
+        taught = np.zeros((len(targets), n_items), dtype=np.float32)
+        taught[places] = blended(beliefs(self.teacher(known), possible), came, self.trust)
+        return taught
 
     def _ask(
         self, targets: NDArray[np.int64], rng: np.random.Generator, language: int
-    ) -> tuple[str, str, NDArray[np.int64]]:
-        """Draw a wish from one of the answers, and keep the answers that fit it."""
+    ) -> tuple[str, str, NDArray[np.bool_]]:
+        """Draw a wish from one of the answers: its words, those of an aversion, and which items fit both."""
         members = self.facets.members
-        asked = targets >= 0
-        open_ = targets[asked]
-        has = np.zeros((len(targets), members.shape[1]), dtype=bool)
-        has[asked] = members[open_]
+        everything = np.ones(self.tokens.n_items, dtype=bool)
+        open_ = targets[targets >= 0]
         wanted = np.flatnonzero(members[rng.choice(open_)])
         if not len(wanted):
-            return "", "", targets
+            return "", "", everything
         facet = int(rng.choice(wanted))
-        fits = has[:, facet]
+        fitting = members[:, facet].copy()
         wish = self.prompter.wish_words(self.facets.names[facet], rng, language=language)
         avoid = ""
         if rng.random() < self.aversions:
             # Something that some answers have and others lack: else the aversion would say nothing.
-            unwanted = np.flatnonzero(has.any(axis=0) & ~has[fits].all(axis=0))
+            has = members[open_]
+            unwanted = np.flatnonzero(has.any(axis=0) & ~has[has[:, facet]].all(axis=0))
             unwanted = unwanted[unwanted != facet]
             if len(unwanted):
                 other = int(rng.choice(unwanted))
-                fits = fits & ~has[:, other]
+                fitting &= ~members[:, other]
                 avoid = self.prompter.wish_words(self.facets.names[other], language=language)
-        return wish, avoid, np.where(fits, targets, _NOT_ASKED)
+        return wish, avoid, fitting
 
     def loss(self, examples: list[Window]) -> LossSum:
-        """Sum the cross-entropy over the asked positions."""
+        """Sum the cross-entropy, or the divergence from what is taught, over the asked positions."""
         tokens = self.tokens
         device = tokens.bias.device
         items, _ = pad_histories([example.items for example in examples], tokens.settings.window, device)
-        targets = torch.full((len(examples), items.shape[1] + 1), _NOT_ASKED, dtype=torch.long)
-        for row, example in enumerate(examples):
-            targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
-        targets = targets.to(device)
         states = tokens(items, *self.encoder.encode([example.prompt for example in examples]))
-        asked = targets != _NOT_ASKED
-        logits = tokens.logits(states[asked])
-        total = functional.cross_entropy(
-            logits.float(), targets[asked], reduction="sum", label_smoothing=self.smoothing
-        )
-        return LossSum(total, float(asked.sum()))
+        if self.teacher is None:
+            targets = torch.full((len(examples), items.shape[1] + 1), _NOT_ASKED, dtype=torch.long)
+            for row, example in enumerate(examples):
+                targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
+            targets = targets.to(device)
+            asked = targets != _NOT_ASKED
+            total = functional.cross_entropy(
+                tokens.logits(states[asked]).float(), targets[asked], reduction="sum", label_smoothing=self.smoothing
+            )
+            return LossSum(total, float(asked.sum()))
+        taught = torch.zeros(len(examples), items.shape[1] + 1, tokens.n_items)
+        for row, example in enumerate(examples):
+            if example.beliefs is not None:
+                taught[row, : len(example.beliefs)] = torch.from_numpy(example.beliefs)
+        taught = taught.to(device)
+        asked = taught.sum(dim=2) > 0
+        taught = taught[asked]
+        logits = tokens.logits(states[asked]).float().log_softmax(dim=1)
+        return LossSum(functional.kl_div(logits, taught, reduction="sum"), float(asked.sum()))

@@ -11,20 +11,28 @@ from torch import Tensor
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
+from flanrec.catalogue.closed import ClosedRows
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.tuning.objectives.answers import Question
 from flanrec.tuning.packing import decoder_states, pack
 from flanrec.tuning.steps import LossSum
 
+# A log-probability that stands for -inf, which times a target of zero is not zero.
+_NEVER = -1e4
+
 
 class TitleObjective:
-    """Cross-entropy of titles under the catalogue's trie.
+    """Cross-entropy of titles under the catalogue's trie, towards items or towards a teacher's beliefs.
 
     At every token the softmax is over the tokens that the trie allows there, as generation's ``trie``
-    normalisation is, so the probabilities of all items add up to one and the model learns which item,
-    not how titles are spelled. The trie's weights, the items' popularity, are added as log shares: the model
-    has to learn only how a user differs from the crowd. What follows the last fork of a title is certain and
-    costs nothing: it is neither read nor scored.
+    normalisation is, so the probabilities of all open items add up to one and the model learns which item,
+    not how titles are spelled. The trie's weights, the items' popularity, are added as log shares, without
+    those of the excluded items: the model has to learn only how a user differs from the crowd. What follows
+    the last fork of a title is certain and costs nothing: it is neither read nor scored.
+
+    Where a question has beliefs, every fork on the way to a drawn title is taught the teacher's shares of all
+    its branches, not only the branch that was drawn: the same mean as a cross-entropy of draws, with far less
+    noise. The loss is then the divergence from the teacher, zero where the model agrees with it.
 
     Inputs
     ------
@@ -35,7 +43,8 @@ class TitleObjective:
 
     References
     ----------
-    Constrained generation of entity names: De Cao et al., "Autoregressive entity retrieval", 2021.
+    Constrained generation of entity names: De Cao et al., "Autoregressive entity retrieval", 2021; beliefs:
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class TitleObjective:
         """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
         rows = [self.trie.rows_of(example.items) for example in examples]
         flat = np.concatenate(rows)
+        owners = np.repeat(np.arange(len(examples)), [len(answers) for answers in rows])
         told = [
             [self.trie.tokens[row, : self.trie.fork_depths[row]].tolist() for row in answers.tolist()]
             for answers in rows
@@ -76,28 +86,57 @@ class TitleObjective:
         )
         states = decoder_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
         head = self.backbone.model.get_output_embeddings().weight[self._tokens]
-        logits = functional.linear(states, head.to(states.dtype)).float() + self._closed(flat).to(states.device)
-        labels = torch.from_numpy(self._place[packed.labels[packed.said].numpy()]).to(logits.device)
+        priors, targets = (torch.from_numpy(one).to(states.device) for one in self._forks(examples, flat, owners))
+        logits = functional.linear(states, head.to(states.dtype)).float() + priors
+        losses = -(targets * logits.log_softmax(dim=1).clamp(min=_NEVER)).sum(dim=1)
         weights = packed.weights[packed.said].to(logits.device)
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        # Items of one title share its probability; which of them it is, the model cannot tell.
-        shared = sum(
-            float((np.array(example.weights) * self.trie.log_shares(np.array(example.items))).sum())
-            for example in examples
-        )
-        total = (losses * weights).sum() - shared
+        total = (losses * weights).sum() - self._certain(examples, targets, weights)
         return LossSum(total, float(sum(sum(example.weights) for example in examples)))
 
-    def _closed(self, rows: NDArray[np.int64]) -> Tensor:
-        """What is added to the logits of each said token: its log prior where the trie allows it, else -inf.
+    def _forks(
+        self, examples: list[Question], rows: NDArray[np.int64], owners: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """For each said token the log priors of its fork's branches, -inf for other tokens, and the targets.
 
-        The tokens of all answers follow each other: [sum of the rows' fork depths, used tokens].
+        The tokens of all answers follow each other: both [sum of the rows' fork depths, used tokens].
         """
         depths = self.trie.fork_depths[rows]
         first = np.cumsum(depths) - depths
-        closed = np.full((int(depths.sum()), len(self._tokens)), -np.inf, dtype=np.float32)
+        priors = np.full((int(depths.sum()), len(self._tokens)), -np.inf, dtype=np.float32)
+        targets = np.zeros_like(priors)
+        closed = ClosedRows(self.trie, [example.excluded for example in examples])
+        mass = self._belief_mass(examples)
         for depth in range(int(depths.max(initial=0))):
             here = np.flatnonzero(depths > depth)
             children = self.trie.children(*self.trie.ranges(rows[here], depth), depth)
-            closed[first[here][children.parent] + depth, self._place[children.token]] = self.trie.log_priors(children)
-        return torch.from_numpy(closed)
+            place = first[here][children.parent] + depth, self._place[children.token]
+            owner = owners[here][children.parent]
+            priors[place] = closed.log_priors(owner, children)
+            own = rows[here][children.parent]
+            taken = (children.low <= own) & (own < children.high)
+            targets[place] = np.where(
+                np.isnan(mass[owner, 0]), taken, mass[owner, children.high] - mass[owner, children.low]
+            )
+        return priors, targets / np.maximum(targets.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+    def _belief_mass(self, examples: list[Question]) -> NDArray[np.float64]:
+        """The beliefs in all rows before each: float64 [n_examples, n_rows + 1], nan without beliefs."""
+        mass = np.full((len(examples), len(self.trie) + 1), np.nan)
+        for at, example in enumerate(examples):
+            if example.beliefs is not None:
+                summed = np.append(0.0, np.cumsum(example.beliefs[self.trie.leaf_items]))
+                mass[at] = summed[self.trie.leaf_offsets]
+        return mass
+
+    def _certain(self, examples: list[Question], targets: Tensor, weights: Tensor) -> Tensor:
+        """What no model can change: how beliefs vary, and which of the items of one title it is."""
+        entropies = torch.special.entr(targets).sum(dim=1)
+        closed = ClosedRows(self.trie, [example.excluded for example in examples])
+        shared = sum(
+            float((np.array(example.weights) * closed.log_shares(np.full(len(example.items), at),
+                                                                  np.array(example.items))).sum())
+            for at, example in enumerate(examples)
+            if example.beliefs is None
+        )  # fmt: skip
+        certain: Tensor = (entropies * weights).sum() + shared
+        return certain

@@ -1,0 +1,151 @@
+"""The options that several commands have, each worded once, and the groups they come in.
+
+A command takes a group as one parameter, and `grouped` lets typer see its fields as options of the command::
+
+    @app.command()
+    @grouped
+    def describe(source: Source, rows: Rows, as_json: JsonOption = False) -> None: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from flanrec.cli.common import load_model
+from flanrec.cli.config import ConfigOption
+from flanrec.data import Dataset, load_dataset
+from flanrec.errors import SettingsError
+
+if TYPE_CHECKING:
+    from flanrec.recommender import Recommender
+
+
+class BadRows(StrEnum):
+    """What to do with rows that are not usable."""
+
+    stop = "raise"
+    skip = "skip"
+
+
+class ReadingName(StrEnum):
+    """How to read the tuned model."""
+
+    item_tokens = "item_tokens"
+    generate = "generate"
+
+
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Write to this .csv, .tsv, .jsonl or .parquet file.")]
+ReviewsOption = Annotated[Path | None, typer.Option("--reviews", help="Reviews: user, item, text.")]
+RejectsOption = Annotated[Path | None, typer.Option("--rejects", help="Write unusable rows to this CSV file.")]
+WishOption = Annotated[str, typer.Option("--wish", help="What is wanted, in plain words.")]
+AvoidOption = Annotated[str, typer.Option("--avoid", help="What is not wanted, in plain words.")]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What becomes of rows that are not usable."""
+
+    on_bad_rows: Annotated[BadRows, typer.Option("--on-bad-rows", help="Refuse unusable rows, or leave them out.")] = (
+        BadRows.stop
+    )
+    rejects: RejectsOption = None
+
+    @property
+    def policy(self) -> Literal["raise", "skip"]:
+        """As `Dataset.from_files` takes it."""
+        return "skip" if self.on_bad_rows is BadRows.skip else "raise"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from."""
+
+    data: Annotated[str | None, typer.Option("--data", help="A public data set, such as ml-100k.")] = None
+    interactions: Annotated[
+        Path | None, typer.Option("--interactions", help="Interactions: csv, tsv, parquet, jsonl or atomic file.")
+    ] = None
+    items: Annotated[Path | None, typer.Option("--items", help="Items with title, text, category.")] = None
+    users: Annotated[Path | None, typer.Option("--users", help="Users with their attributes.")] = None
+
+    def load(self, rows: Rows, reviews: Path | None = None) -> Dataset:
+        """The data set that the options name.
+
+        Raises
+        ------
+        SettingsError
+            Neither ``--data`` nor both of ``--interactions`` and ``--items`` are given, or all of them are.
+        """
+        if self.data is not None:
+            if any(file is not None for file in (self.interactions, self.items, self.users, reviews)):
+                raise SettingsError(
+                    "--data names a whole data set: leave out --interactions, --items, --users and --reviews."
+                )
+            return load_dataset(self.data)
+        if self.interactions is None or self.items is None:
+            raise SettingsError("name the data: --data ml-100k, or both --interactions FILE and --items FILE.")
+        return Dataset.from_files(
+            self.interactions, self.items, self.users, reviews, on_bad_rows=rows.policy, rejects=rows.rejects
+        )
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A saved recommender, and how the command that asks it runs."""
+
+    model: Annotated[Path, typer.Option("--model", help="Folder that flanrec train wrote.")]
+    device: DeviceOption = "auto"
+    config: ConfigOption = None
+    as_json: JsonOption = False
+
+    def load(self) -> Recommender:
+        """The recommender, or `CheckpointError` where the folder holds none."""
+        return load_model(self.model, self.device)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """For which stored users lists are made, of what, and where they go."""
+
+    users_file: Annotated[Path | None, typer.Option("--users-file", help="File with one user_id a line.")] = None
+    user: Annotated[list[str] | None, typer.Option("--user", help="A user id. Repeatable.")] = None
+    k: Annotated[int, typer.Option("--k", min=1, help="Items a user.")] = 10
+    out: OutOption = None
+    wish: WishOption = ""
+    avoid: AvoidOption = ""
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a command whose type is a dataclass by the dataclass's fields."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    }
+    options: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        group = groups.get(name)
+        kinds = hints if group is None else get_type_hints(group, include_extras=True)
+        for option in (parameter,) if group is None else inspect.signature(group).parameters.values():
+            if option.name in options:
+                raise TypeError(f"{command.__name__} has the option {option.name} twice")
+            options[option.name] = option.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kinds[option.name])
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)})
+        command(**given)
+
+    run.__signature__ = inspect.Signature(list(options.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: option.annotation for name, option in options.items()}
+    return run

@@ -1,0 +1,106 @@
+"""A fitted recommender among people and catalogue indices; `Recommender` adds ids, tables and files around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flanrec.backbone import Backbone
+from flanrec.catalogue.people import Person
+from flanrec.errors import SettingsError
+from flanrec.recommender import requests
+from flanrec.recommender.parts import Parts
+from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading
+from flanrec.recommender.settings import RecommenderSettings
+from flanrec.tuning import TrainingReport
+
+Reading = Literal["item_tokens", "generate"]
+READINGS: tuple[Reading, ...] = ("item_tokens", "generate")
+
+
+class Answering:
+    """The inner half of `Recommender`: what was fitted, and how it ranks for people.
+
+    Parameters
+    ----------
+    backbone, settings
+        As `Recommender` takes them.
+    """
+
+    def __init__(self, backbone: Backbone, settings: RecommenderSettings | None = None) -> None:
+        self.backbone = backbone
+        self.settings = settings or RecommenderSettings()
+        self.reports: dict[str, TrainingReport] = {}
+        self._parts: Parts | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """What fitting made.
+
+        Raises
+        ------
+        SettingsError
+            The recommender is not fitted.
+        """
+        if self._parts is None:
+            raise SettingsError("the recommender is not fitted; call fit(), or load a saved one")
+        return self._parts
+
+    def adopt(self, parts: Parts) -> None:
+        """Take over fitted parts; for loading."""
+        self._parts = parts
+
+    def people(self, user_ids: Sequence[Any]) -> list[Person]:
+        """Users with the histories the recommender knows; an unknown id is a user without any."""
+        return requests.known_people(self.parts, user_ids)
+
+    def person(self, history: Iterable[Any], attributes: dict[str, str] | None = None) -> Person:
+        """A user known by a history alone: item ids, or titles as the catalogue has them, oldest first.
+
+        Raises
+        ------
+        NotFoundError
+            An entry is neither; the message names the closest titles.
+        """
+        return requests.person_of(self.parts, history, attributes)
+
+    def rank(
+        self,
+        persons: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        reading: Reading = "item_tokens",
+        seen: bool = False,
+        only: Iterable[Any] | None = None,
+        without: Iterable[Any] = (),
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As `recommend`, for people and with catalogue indices: items int64 [n, k] (-1 for none) and scores."""
+        requests.check_k(k)
+        catalogue = self.parts.catalogue
+        width, allowed = min(k, len(catalogue)), requests.allowed_items(catalogue, only, without)
+        excluded = None if seen else [np.unique(person.items) for person in persons]
+        if reading == "item_tokens":
+            return self.token_reading.top(persons, width, asking, excluded=excluded, allowed=allowed)
+        if reading == "generate":
+            return self.word_reading.top(persons, width, asking, excluded=excluded, allowed=allowed, progress=progress)
+        raise SettingsError(f"reading {reading!r} is not known; use one of {', '.join(READINGS)}")
+
+    @property
+    def token_reading(self) -> TokenReading:
+        """The item-token reading."""
+        return TokenReading(self.parts.tokens, self.parts.encoder, self.parts.prompter)
+
+    @property
+    def word_reading(self) -> WordReading:
+        """Generation under the trie."""
+        return WordReading(self.backbone, self.parts.prompter, self.settings.num_beams, self.settings.search_nodes)
+
+    @property
+    def match_reading(self) -> MatchReading:
+        """P(yes)."""
+        return MatchReading(self.backbone, self.parts.prompter, self.parts.rates, self.parts.calibration)
