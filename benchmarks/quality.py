@@ -138,7 +138,13 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             ),
         )
     if asked.model is None:
-        recommender.fit(split.train, split.validation, callbacks=progress_callbacks)
+        recommender.fit(
+            split.train,
+            split.validation,
+            folder=asked.folder,
+            resume=asked.folder is not None and asked.folder.exists(),
+            callbacks=progress_callbacks,
+        )
         if asked.out:
             recommender.save_pretrained(asked.out)
         results.about["stages"] = stages(recommender)
@@ -168,6 +174,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--threads", type=int, default=None)
     options.add_argument("--json", type=Path, default=None, help="write the record here")
     options.add_argument("--out", type=Path, default=None, help="save the fitted recommender here")
+    options.add_argument("--folder", type=Path, default=None, help="keep checkpoints here, and go on from them")
     options.add_argument("--model", type=Path, default=None, help="measure this saved recommender; fit nothing")
     options.add_argument("--readings", nargs="+", choices=MEASURED, default=MEASURED, help="measure only these")
     asked = options.parse_args(arguments)

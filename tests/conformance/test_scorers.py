@@ -25,6 +25,7 @@ SOURCES: list[Source] = [
     Ease(l2=2.0, max_items=5),
     Transitions(),
     Transitions(window=1, damping=0.0),
+    Transitions(backward=True),
     Blend(ease=Ease(l2=2.0)),
     Factors(embedding_size=4),
     Factors(embedding_size=4, confidence=10.0),

@@ -184,3 +184,19 @@ def test_a_path_without_templates_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'family = "\xe9"')
     with pytest.raises(TemplateError, match="not UTF-8"):
         Templates.load("en", [tmp_path])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_remarks_are_words_of_templates_for_tuning_and_lead_to_no_wish(language: str) -> None:
+    templates = Templates.load(language)
+    said = templates.remarks({"noun": "gadget", "nouns": "gadgets"}, letters=6)
+    assert len(said) > 30
+    assert len(set(said)) == len(said)
+    assert not any("{" in text or "[[" in text for text in said)
+    tuned = " ".join(template.prompt.source for template in templates.templates if not template.held_out)
+    held_out = [text for template in templates.templates if template.held_out
+                for text in template.prompt.literals({"noun": "gadget", "nouns": "gadgets"})]  # fmt: skip
+    for text in said:
+        assert text in tuned.replace("{nouns}", "gadgets").replace("{noun}", "gadget")
+    assert not any(text in said for text in held_out if len(text) > 12 and text not in tuned)
+    assert not any("Looking for" in text or "Not wanted" in text for text in said)

@@ -32,10 +32,14 @@ class Transitions:
         Farthest distance of a pair, and how many of the newest events are asked.
     damping
         Evidence that each row must overcome: rarely seen items speak softly.
+    backward
+        Ask what tends to come shortly *before* the newest items instead: what a user who is in the middle of a
+        series has skipped.
     """
 
     window: int = 3
     damping: float = 20.0
+    backward: bool = False
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -45,7 +49,7 @@ class Transitions:
 
     @property
     def name(self) -> str:
-        return "transitions"
+        return "backward-transitions" if self.backward else "transitions"
 
     @property
     def layout(self) -> Mapping[str, int]:

@@ -30,6 +30,7 @@ _INPUT_SCALE = 8.0
 _LEARNED_SCALE = 5.0
 _OUTPUT_SCALE = 3.0
 _TEXT_OUTPUT_SCALE = 0.05
+_NOTHING = 3.0
 
 
 class ItemTokenSettings(BaseModel):
@@ -102,6 +103,8 @@ class ItemTokens(nn.Module):
         self.key = nn.Linear(width, inner, bias=False)
         self.value = nn.Linear(width, inner, bias=False)
         self.mix = nn.Linear(inner, inner, bias=False)
+        # What is not asked for: attention that goes here finds nothing.
+        self.nothing = nn.Parameter(torch.full((settings.heads,), _NOTHING))
         self.word_norm = nn.LayerNorm(width)
         self.text_norm = nn.LayerNorm(width)
         self.text_answer = nn.Linear(width, inner, bias=False)
@@ -193,12 +196,31 @@ class ItemTokens(nn.Module):
             return rows.view(*rows.shape[:-1], self.settings.heads, -1).transpose(1, 2)
 
         seen, words = self.prompt_norm(prompt_states), self.word_norm(prompt_words)
-        mask = prompt_mask.bool()[:, None, None, :]
+        blocked = torch.zeros_like(prompt_mask, dtype=states.dtype).masked_fill(prompt_mask == 0, -math.inf)
+        scores = blocked[:, None, None, :].expand(-1, self.settings.heads, -1, -1)
+        idle = self.nothing.to(states.dtype).view(1, -1, 1, 1).expand(len(states), -1, 1, 1)
+        keys, values = (
+            functional.pad(split(layer(source)), (0, 0, 1, 0))
+            for layer, source in ((self.key, seen), (self.value, words))
+        )
         found = functional.scaled_dot_product_attention(
-            split(self.query(states)), split(self.key(seen)), split(self.value(words)), attn_mask=mask
+            split(self.query(states)), keys, values, attn_mask=torch.cat([idle, scores], dim=3)
         )
         mixed: Tensor = self.mix(found.transpose(1, 2).flatten(2))
         return mixed
+
+    def swayed(self, states: Tensor, outputs: Tensor) -> Tensor:
+        """How far the attention to the instruction moves the items apart: variance of what it adds, one a state.
+
+        Parameters
+        ----------
+        states
+            [n, d_model + heads * head_width]
+        outputs
+            Of `outputs`.
+        """
+        width = self.start.shape[0]
+        return (states[:, width:] @ outputs[:, width:].t()).var(dim=1, correction=0)
 
     def logits(self, states: Tensor, outputs: Tensor | None = None) -> Tensor:
         """Score every item: [..., n_items], log-probabilities up to a constant of each row."""

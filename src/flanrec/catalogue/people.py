@@ -28,15 +28,29 @@ class Person:
         float32 [n], nan where there is none.
     attributes
         Columns of the users table as text.
+    times
+        float64 [n], seconds, nan where there is none; None where no event has one.
     """
 
     items: Ints
     ratings: Floats
     attributes: dict[str, str] = field(default_factory=dict)
+    times: NDArray[np.float64] | None = None
+
+    @property
+    def moment(self) -> float:
+        """Time of the newest event in seconds, nan if it is not known."""
+        return float(self.times[-1]) if self.times is not None and len(self.times) else float("nan")
 
     def before(self, count: int) -> Person:
         """The same user when only the first `count` events had happened."""
-        return Person(self.items[:count], self.ratings[:count], self.attributes)
+        times = None if self.times is None else self.times[:count]
+        return Person(self.items[:count], self.ratings[:count], self.attributes, times)
+
+    def without(self, at: int) -> Person:
+        """The same user when one event had not happened."""
+        times = None if self.times is None else np.delete(self.times, at)
+        return Person(np.delete(self.items, at), np.delete(self.ratings, at), self.attributes, times)
 
     @classmethod
     def new(cls, items: Sequence[int] = (), attributes: dict[str, str] | None = None) -> Person:
@@ -52,5 +66,6 @@ def people(dataset: Dataset, user_ids: Sequence[Any] | None = None) -> list[Pers
     found = []
     for user, user_id in enumerate(sequences.user_ids):
         span = slice(int(sequences.offsets[user]), int(sequences.offsets[user + 1]))
-        found.append(Person(sequences.items[span], sequences.ratings[span], attributes.get(user_id, {})))
+        told = attributes.get(user_id, {})
+        found.append(Person(sequences.items[span], sequences.ratings[span], told, sequences.timestamps[span]))
     return found

@@ -136,6 +136,22 @@ class Prompter:
             template = templates.choose(task.family, rng, held_out, task)
         return render(template, task, count_tokens=self.count_tokens, max_tokens=self.max_tokens)
 
+    def remark(self, rng: np.random.Generator, *, language: int = 0) -> str:
+        """Words of some other instruction, which ask for nothing here."""
+        said = self._remarks[language]
+        return said[int(rng.integers(len(said)))] if said else ""
+
+    @cached_property
+    def _remarks(self) -> list[list[str]]:
+        return [
+            templates.remarks(
+                {"noun": self.noun or templates.wording.words["noun"],
+                 "nouns": self.nouns or self.noun or templates.wording.words["nouns"]},
+                letters=12 if templates.language == "en" else 6,
+            )
+            for templates in self.templates
+        ]  # fmt: skip
+
     def wish_words(self, facet: str, rng: np.random.Generator | None = None, *, language: int = 0) -> str:
         """One way to ask for a facet, such as ``comedy`` or ``comedy movies``."""
         wording = self.templates[language].wording

@@ -89,12 +89,13 @@ def _reports(recommender: Recommender, split: Split, seed: int) -> list[Report]:
     from flanrec.evaluation.models import evaluate_model
     from flanrec.evaluation.references import reference_reports
 
+    fused = evaluate_model(recommender, split.test, (5, 10), "fused", seed=seed)
     tokens = evaluate_model(recommender, split.test, (5, 10), "item_tokens", seed=seed, name="item tokens")
     generated = evaluate_model(
         recommender, split.test, (5, 10), "generate", _GENERATION_USERS, seed,
         name=f"generated, {_GENERATION_USERS} users",
     )  # fmt: skip
-    return [tokens, generated, *reference_reports(recommender.parts.dataset, split.test, seed=seed)]
+    return [fused, tokens, generated, *reference_reports(recommender.parts.dataset, split.test, seed=seed)]
 
 
 def _show_quality(console: Console, reports: list[Report], match: Sequence[Report]) -> None:
@@ -139,7 +140,7 @@ def _names(recommender: Recommender, found: pl.DataFrame) -> list[str]:
 
 
 def _titles(recommender: Recommender, found: pl.DataFrame) -> Table:
-    table = Table("rank", "movie", "log-probability")
+    table = Table("rank", "movie", "score")
     for name, row in zip(_names(recommender, found), found.iter_rows(named=True), strict=True):
         table.add_row(str(row["rank"]), name, f"{row['score']:.2f}")
     return table

@@ -49,7 +49,7 @@ def evaluate(
 
     asked = min(users or held_out.interactions["user_id"].n_unique(), held_out.interactions["user_id"].n_unique())
     reports = {}
-    for name in dict.fromkeys(reading or [ReadingName.item_tokens]):
+    for name in dict.fromkeys(reading or [ReadingName.fused]):
         with counting(f"asking by {name.value}", asked) as advance:
             reports[name.value] = evaluate_model(
                 recommender, held_out, cutoffs, name.value, users, seed, progress=advance

@@ -39,6 +39,7 @@ class BadRows(StrEnum):
 class ReadingName(StrEnum):
     """How to read the tuned model."""
 
+    fused = "fused"
     item_tokens = "item_tokens"
     generate = "generate"
 

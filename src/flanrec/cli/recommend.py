@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import typer
 
 from flanrec.cli.common import check_out, counting, item_ids, print_frame, print_json, user_ids, write_out
@@ -31,8 +32,11 @@ def recommend(
     history: Annotated[
         list[str] | None, typer.Option("--history", help="A title or item id of one user, oldest first. Repeatable.")
     ] = None,
-    reading: Annotated[ReadingName, typer.Option(help="How to read the tuned model.")] = ReadingName.item_tokens,
+    reading: Annotated[ReadingName, typer.Option(help="How to read the tuned model.")] = ReadingName.fused,
     seen: Annotated[bool, typer.Option("--seen", help="Items of the history may come again.")] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Add what every source of the fused ranking gave each item.")
+    ] = False,
     only_file: Annotated[
         Path | None, typer.Option("--only-file", help="File with the item ids that alone may come, one a line.")
     ] = None,
@@ -80,6 +84,8 @@ def recommend(
             if not spelled:
                 advance(len(persons[part]))
     table = recommendations(ids, items, scores, parts.dataset, parts.catalogue.item_ids)
+    if sources:
+        table = table.with_columns(recommender.given(persons, items, Asking(lists.wish, lists.avoid), reading.value))
     titles = dict(zip(parts.catalogue.item_ids, parts.catalogue.titles, strict=True))
     deliver(table, titles, lists.out, saved.as_json)
 
@@ -113,5 +119,5 @@ def deliver(table: pl.DataFrame, titles: dict[Any, str], out: Path | None, as_js
         ]
         print_json({"recommendations": groups})
         return
-    shown = named.select("user_id", "rank", "title", "item_id", "score")
+    shown = named.select("user_id", "rank", "title", "item_id", "score", cs.starts_with("from_").round(2))
     print_frame(shown.drop("user_id") if named["user_id"].null_count() == named.height else shown)

@@ -18,7 +18,7 @@ from flanrec.catalogue.people import Person
 from flanrec.data import Dataset
 from flanrec.errors import DataError
 from flanrec.metrics import Interval, UserItems, bootstrap_interval, category_share, ndcg, paired_bootstrap
-from flanrec.recommender import Asking, Recommender
+from flanrec.recommender import Asking, Reading, Recommender
 from flanrec.recommender.tables import with_items_of
 
 Ints = NDArray[np.int64]
@@ -154,7 +154,13 @@ class InstructionReport:
 
 
 def measure_instructions(
-    recommender: Recommender, test: Dataset, *, categories: int = 10, users: int | None = None, seed: int = 42
+    recommender: Recommender,
+    test: Dataset,
+    *,
+    categories: int = 10,
+    users: int | None = None,
+    seed: int = 42,
+    reading: Reading = "item_tokens",
 ) -> InstructionReport:
     """Measure what the instruction does on held-out events.
 
@@ -166,6 +172,8 @@ def measure_instructions(
         How many of the largest categories are wished for.
     users
         Most users to ask, drawn by `seed`; all by default.
+    reading
+        Whose lists are looked at; the language model's own by default.
 
     Raises
     ------
@@ -174,7 +182,7 @@ def measure_instructions(
     NotFoundError
         The test has items that are not in the catalogue.
     """
-    asked = _Asked.of(recommender, test, users, seed)
+    asked = _Asked.of(recommender, test, users, seed, reading)
     facets = recommender.parts.facets
     if not facets.n_categories:
         raise DataError("the items have no categories to wish for; give the items table a column category")
@@ -252,9 +260,10 @@ class _Asked:
     recommender: Recommender
     people: list[Person]
     answers: Ints
+    reading: Reading
 
     @classmethod
-    def of(cls, recommender: Recommender, test: Dataset, users: int | None, seed: int) -> _Asked:
+    def of(cls, recommender: Recommender, test: Dataset, users: int | None, seed: int, reading: Reading) -> _Asked:
         test = with_items_of(test, recommender.parts.dataset.items)
         ids = test.interactions["user_id"].unique(maintain_order=True).to_list()
         if users is not None and users < len(ids):
@@ -266,11 +275,14 @@ class _Asked:
         if not kept:
             raise DataError("no user of the test has a history in the model; test with users it was trained on")
         return cls(
-            recommender, [people[row] for row in kept], np.array([events.of(row)[0] for row in kept], dtype=np.int64)
+            recommender,
+            [people[row] for row in kept],
+            np.array([events.of(row)[0] for row in kept], dtype=np.int64),
+            reading,
         )
 
     def items(self, asking: Asking | list[Asking]) -> Ints:
-        return self.recommender.rank(self.people, K, asking)[0]
+        return self.recommender.rank(self.people, K, asking, reading=self.reading)[0]
 
     def ndcg(self, items: Ints) -> NDArray[np.float64]:
         width = np.full((len(items), K), -1, dtype=np.int64)

@@ -25,7 +25,7 @@ def evaluate_model(
     recommender: Recommender,
     test: Dataset,
     ks: Sequence[int] = (5, 10),
-    reading: Reading = "item_tokens",
+    reading: Reading = "fused",
     users: int | None = None,
     seed: int = 42,
     *,

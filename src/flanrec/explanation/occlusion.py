@@ -131,7 +131,7 @@ def explain(
     """
     count = len(person.items)
     tried = list(range(max(0, count - window), count))
-    without = [Person(np.delete(person.items, at), np.delete(person.ratings, at), person.attributes) for at in tried]
+    without = [person.without(at) for at in tried]
     whole = score([person], wish)[0]
     effects = float(whole[item]) - score(without, wish)[:, item] if without else np.zeros(0)
     open_ = np.ones(len(catalogue), dtype=bool)

@@ -6,7 +6,7 @@ that all of them share. A user's template with the id of a built-in one replaces
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,25 @@ class Templates:
             if "family" in table:
                 add_templates(found, source, table, wording)
         return cls(language, tuple(found.values()), wording)
+
+    def remarks(self, known: Mapping[str, str], letters: int = 12) -> list[str]:
+        """What the templates for tuning say beside their fields, in stretches of at least so many letters.
+
+        What leads to a wish or an aversion is left out. They ask for nothing by themselves: put beside an instruction
+        in tuning, they teach that wording is not what counts.
+
+        Parameters
+        ----------
+        known
+            Values of fields that count as text, such as the noun.
+        """
+        texts = [
+            text
+            for template in self.templates
+            if not template.held_out
+            for text in template.prompt.literals(known, ("wish", "avoid"))
+        ]
+        return [text for text in dict.fromkeys(texts) if sum(map(str.isalpha, text)) >= letters]
 
     def families(self) -> list[str]:
         """Return the families that have templates, in the order of `FAMILIES`."""

@@ -53,6 +53,41 @@ class Markup:
     source: str
     root: Fragment
 
+    def literals(self, known: Mapping[str, str], without: Collection[str] = ()) -> list[str]:
+        """The stretches of plain text between fields.
+
+        Parameters
+        ----------
+        known
+            Fields that count as text, with their values.
+        without
+            Fragments with one of these fields are passed over.
+
+        Examples
+        --------
+        >>> Markup.parse("{history}. Which {noun} is next?[[ Wish: {wish}.]]").literals({"noun": "film"}, ["wish"])
+        ['. Which film is next?']
+        """
+        found = [""]
+
+        def walk(fragment: Fragment) -> None:
+            for part in fragment.parts:
+                if isinstance(part, Fragment):
+                    found.append("")
+                    if not part.fields & set(without):
+                        walk(part)
+                    found.append("")
+                elif isinstance(part, Field):
+                    if part.name in known:
+                        found[-1] += known[part.name]
+                    else:
+                        found.append("")
+                else:
+                    found[-1] += part
+
+        walk(self.root)
+        return [text.strip() for text in found if text.strip()]
+
     @classmethod
     def parse(cls, source: str) -> Markup:
         """Parse a text.

@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone
 from flanrec.catalogue.people import Person
 from flanrec.errors import SettingsError
+from flanrec.ranking.features import Features
 from flanrec.recommender import requests
+from flanrec.recommender.fused import FusedReading
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.tuning import TrainingReport
 
-Reading = Literal["item_tokens", "generate"]
-READINGS: tuple[Reading, ...] = ("item_tokens", "generate")
+Reading = Literal["fused", "item_tokens", "generate"]
+READINGS: tuple[Reading, ...] = ("fused", "item_tokens", "generate")
 
 
 class Answering:
@@ -73,7 +76,7 @@ class Answering:
         k: int,
         asking: Asking | Sequence[Asking] = NOTHING,
         *,
-        reading: Reading = "item_tokens",
+        reading: Reading = "fused",
         seen: bool = False,
         only: Iterable[Any] | None = None,
         without: Iterable[Any] = (),
@@ -84,16 +87,47 @@ class Answering:
         catalogue = self.parts.catalogue
         width, allowed = min(k, len(catalogue)), requests.allowed_items(catalogue, only, without)
         excluded = None if seen else [np.unique(person.items) for person in persons]
+        if reading == "fused":
+            return self.fused_reading.top(persons, width, asking, excluded=excluded, allowed=allowed)
         if reading == "item_tokens":
             return self.token_reading.top(persons, width, asking, excluded=excluded, allowed=allowed)
         if reading == "generate":
             return self.word_reading.top(persons, width, asking, excluded=excluded, allowed=allowed, progress=progress)
         raise SettingsError(f"reading {reading!r} is not known; use one of {', '.join(READINGS)}")
 
+    def given(
+        self, persons: Sequence[Person], items: NDArray[np.int64], asking: Asking, reading: Reading
+    ) -> list[pl.Series]:
+        """What every source gave each item of ranked lists, a column a source, rows as in `recommend`.
+
+        Raises
+        ------
+        SettingsError
+            The reading has no sources.
+        """
+        if reading != "fused":
+            raise SettingsError(f"reading {reading!r} has no sources to tell apart; ask for them with reading 'fused'")
+        row, column = np.nonzero(items >= 0)
+        found = self.fused_reading.contributions(persons, items, asking)
+        return [pl.Series(f"from_{name}", values[row, column].astype(np.float64)) for name, values in found.items()]
+
     @property
     def token_reading(self) -> TokenReading:
         """The item-token reading."""
         return TokenReading(self.parts.tokens, self.parts.encoder, self.parts.prompter)
+
+    @property
+    def fused_reading(self) -> FusedReading:
+        """All sources in one ranking."""
+        parts, settings = self.parts, self.settings
+        return FusedReading(
+            parts.behaviour,
+            parts.fusion,
+            Features(settings.fusion.depth),
+            self.token_reading,
+            parts.unit_texts,
+            spoken=settings.tokens_are_fused,
+        )
 
     @property
     def word_reading(self) -> WordReading:

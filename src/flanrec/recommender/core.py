@@ -148,10 +148,11 @@ class Recommender(Answering):
         attributes: dict[str, str] | None = None,
         wish: str = "",
         avoid: str = "",
-        reading: Reading = "item_tokens",
+        reading: Reading = "fused",
         seen: bool = False,
         only: Iterable[Any] | None = None,
         without: Iterable[Any] = (),
+        sources: bool = False,
     ) -> pl.DataFrame:
         """Recommend items.
 
@@ -167,29 +168,34 @@ class Recommender(Answering):
         wish, avoid
             What is wanted, or not wanted, in plain words.
         reading
-            ``item_tokens`` (fast) or ``generate`` (spelled title by title).
+            ``fused`` (all sources in one ranking), ``item_tokens`` (the language model alone) or ``generate``
+            (spelled title by title).
         seen
             Whether items of the history may come again.
         only, without
             Item ids that alone may come, or may not come.
+        sources
+            Add what every source gave each item, in columns such as ``from_ease``; for ``fused`` only. They add up to
+            the score, up to a constant of each user.
 
         Returns
         -------
         polars.DataFrame
-            user_id, item_id, score (log-probability of coming next), rank from 1; best first for each
-            user. With `history` the user_id is null.
+            user_id, item_id, score, rank from 1; best first for each user. The score is a log-probability of
+            coming next, for ``fused`` one up to a constant of each user. With `history` the user_id is null.
 
         Raises
         ------
         SettingsError
-            k is below 1, or neither or both of users and history are given.
+            k is below 1, neither or both of users and history are given, or sources of another reading are asked.
         NotFoundError
             An item of history, only or without is unknown.
         """
         ids, persons = requests.all_of(self.parts, users, history, attributes)
         asking = Asking(wish, avoid)
         items, scores = self.rank(persons, k, asking, reading=reading, seen=seen, only=only, without=without)
-        return recommendations(ids, items, scores, self.parts.dataset, self.parts.catalogue.item_ids)
+        table = recommendations(ids, items, scores, self.parts.dataset, self.parts.catalogue.item_ids)
+        return table.with_columns(self.given(persons, items, asking, reading)) if sources else table
 
     def match(self, pairs: pl.DataFrame, progress: Callable[[int], None] | None = None) -> pl.DataFrame:
         """How probable it is that users like items.
@@ -264,7 +270,7 @@ class Recommender(Answering):
         NotFoundError
             The item, or an entry of the history, is unknown.
         """
-        parts, reading = self.parts, self.token_reading
+        parts, reading = self.parts, self.fused_reading
         person = requests.one_of(parts, user, history, attributes)
         return explain(
             person,
@@ -274,6 +280,6 @@ class Recommender(Answering):
             parts.facets,
             favourite_categories=parts.prompter.profile(person).favourite_categories,
             wish=wish,
-            prompt=reading.prompts([person], Asking(wish))[0],
+            prompt=self.token_reading.prompts([person], Asking(wish))[0],
             window=parts.tokens.settings.window,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import fingerprint
+from flanrec.backbone.prompts import PromptEncoder
 from flanrec.backbone.vocabulary import check_readable
 from flanrec.catalogue import Catalogue
 from flanrec.data import Dataset
@@ -42,7 +43,7 @@ def fit(
     resume: bool,
     callbacks: Callbacks | None,
 ) -> Fitted:
-    """Tune the words, then the item tokens on the tuned encoder, then calibrate; see `Recommender.fit`."""
+    """Tune the words, then the item tokens on the tuned encoder, then calibrate and fuse; see `Recommender.fit`."""
     if train.items.height == 0:
         raise DataError("the catalogue is empty; give a table of items with item_id and title")
     validation = None if validation is None else with_items_of(validation, train.items)
@@ -65,13 +66,14 @@ def fit(
         backbone = replace(done, source=backbone.source)
     tokens, reports["item tokens"] = stages.tune_tokens(backbone, material, folder, resume, told)
     calibration = stages.calibrate(backbone, material)
+    fusion = stages.fuse(material, tokens, PromptEncoder(backbone))
     steps = reports["item tokens"].best_step
     if settings.tokens.refit and steps:
         everything = _material(backbone, settings, known, known.with_interactions(known.interactions.head(0)), identity)
         tokens, reports["item tokens, refit"] = stages.tune_tokens(
             backbone, everything, folder, resume, told, steps=steps
         )
-    return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, settings), reports)
+    return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, fusion, settings), reports)
 
 
 def _material(

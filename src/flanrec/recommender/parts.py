@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import PromptEncoder
@@ -18,7 +20,9 @@ from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.prompter import Prompter
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
+from flanrec.ranking.features import Behaviour
 from flanrec.recommender.calibration import Calibration
+from flanrec.recommender.fused import Fusion, unit_texts
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 
@@ -31,8 +35,10 @@ class Parts:
     ----------
     dataset
         All that is known: the histories to recommend from.
-    tokens, calibration
-        Of the item-token and the match reading.
+    tokens, calibration, fusion
+        Of the item-token, the match and the fused reading.
+    behaviour
+        The closed-form sources, fitted on all that is known.
     """
 
     dataset: Dataset
@@ -42,6 +48,8 @@ class Parts:
     rates: LikeRates
     tokens: ItemTokens
     calibration: Calibration
+    fusion: Fusion
+    behaviour: Behaviour
     encoder: PromptEncoder
 
     @classmethod
@@ -51,18 +59,23 @@ class Parts:
         dataset: Dataset,
         tokens: ItemTokens,
         calibration: Calibration,
+        fusion: Fusion,
         settings: RecommenderSettings,
     ) -> Parts:
-        """Put the parts together from what is fitted and the log."""
+        """Put the parts together from what is fitted and the log, on which the closed-form sources are fitted."""
         catalogue = Catalogue.from_dataset(dataset, backbone.tokenizer)
+        facets = Facets.of(catalogue)
+        log = dataset.sequences()
         return cls(
             dataset=dataset,
             catalogue=catalogue,
             prompter=make_prompter(backbone, catalogue, settings),
-            facets=Facets.of(catalogue),
-            rates=LikeRates.of(dataset.sequences(), settings.liked_rating),
+            facets=facets,
+            rates=LikeRates.of(log, settings.liked_rating),
             tokens=tokens,
             calibration=calibration,
+            fusion=fusion,
+            behaviour=Behaviour.fit(log, facets.members, catalogue.years),
             encoder=PromptEncoder(backbone),
         )
 
@@ -70,6 +83,11 @@ class Parts:
     def trained(self) -> set[Any]:
         """Ids of the items that have interactions."""
         return set(self.dataset.interactions["item_id"].unique().to_list())
+
+    @cached_property
+    def unit_texts(self) -> NDArray[np.float32]:
+        """See `flanrec.recommender.fused.unit_texts`."""
+        return unit_texts(self.tokens)
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
@@ -114,5 +132,7 @@ class Parts:
             rates=self.rates,
             tokens=self.tokens.extended(backbone, catalogue, self.catalogue.popularity),
             calibration=self.calibration,
+            fusion=self.fusion,
+            behaviour=self.behaviour,
             encoder=self.encoder,
         )

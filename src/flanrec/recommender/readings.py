@@ -67,7 +67,7 @@ class TokenReading:
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
         """The instruction of each user as the encoder reads it."""
         words = []
-        for at, (user, said) in enumerate(zip(users, _each(asking, len(users)), strict=True)):
+        for at, (user, said) in enumerate(zip(users, each_asking(asking, len(users)), strict=True)):
             task = self.prompter.item_tokens(user, self.tokens.settings.window, wish=said.wish, avoid=said.avoid)
             rng = None if said.seed is None else np.random.default_rng([said.seed, at])
             prompt = self.prompter.word(task, rng, held_out=said.held_out).prompt
@@ -78,7 +78,7 @@ class TokenReading:
         self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING
     ) -> Iterator[tuple[slice, Floats]]:
         """Yield slices of the users with their log-probabilities float32 [users, n_items] of coming next."""
-        asked = _each(asking, len(users))
+        asked = each_asking(asking, len(users))
         for first in range(0, len(users), self.batch_size):
             part = slice(first, min(first + self.batch_size, len(users)))
             yield part, self._scores(users[part], self.prompts(users[part], asked[part]))
@@ -133,7 +133,7 @@ class WordReading:
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
         """The instruction of each user, its history in words."""
         words = []
-        for at, (user, said) in enumerate(zip(users, _each(asking, len(users)), strict=True)):
+        for at, (user, said) in enumerate(zip(users, each_asking(asking, len(users)), strict=True)):
             task = self.prompter.sequential(user, wish=said.wish, avoid=said.avoid)
             rng = None if said.seed is None else np.random.default_rng([said.seed, at])
             prompt = self.prompter.word(task, rng, held_out=said.held_out).prompt
@@ -212,9 +212,16 @@ class MatchReading:
     def odds(
         self, users: Sequence[Person], items: Sequence[int], progress: Callable[[int], None] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Log odds of yes by the like rates, and by the words: float64 [n] each."""
+        """Log odds of yes by the like rates, and by the words: float64 [n] each.
+
+        Where words weigh nothing the T5 is not asked, and theirs are zero.
+        """
         likes = np.array([self._likes(user) for user in users], dtype=np.float64).reshape(-1, 2)
         rule = self.rates.log_odds(np.asarray(items, dtype=np.int64), likes[:, 0], likes[:, 1])
+        if not self.calibration.words:
+            if progress is not None:
+                progress(len(users))
+            return rule, np.zeros(len(users))
         words = yes_no_logits(
             self.backbone.model,
             self.backbone.tokenizer,
@@ -237,5 +244,6 @@ class MatchReading:
         return int((rated >= self.prompter.liked_rating).sum()), len(rated)
 
 
-def _each(asking: Asking | Sequence[Asking], count: int) -> Sequence[Asking]:
+def each_asking(asking: Asking | Sequence[Asking], count: int) -> Sequence[Asking]:
+    """What each of several users asks."""
     return [asking] * count if isinstance(asking, Asking) else asking

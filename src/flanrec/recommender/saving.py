@@ -17,6 +17,7 @@ from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.data import Dataset
 from flanrec.errors import CheckpointError
 from flanrec.recommender.calibration import Calibration
+from flanrec.recommender.fused import Fusion
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.settings import RecommenderSettings
 
@@ -48,6 +49,7 @@ def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts:
         body = {
             "settings": settings.model_copy(update={"templates": kept}).model_dump(mode="json"),
             "calibration": parts.calibration.to_dict(),
+            "fusion": parts.fusion.to_dict(),
             "data": parts.dataset.name,
         }
         (draft / "recommender.json").write_text(json.dumps(body, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -84,7 +86,11 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
     tokens.load_state_dict(load_file(folder / "item_tokens.safetensors"), strict=True)
     backbone.model.requires_grad_(False)
     calibration = Calibration(**body["calibration"])
-    parts = Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, settings)
+    try:
+        fusion = Fusion.from_dict(body["fusion"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise CheckpointError(f"{folder} has no fusion that this version of flanrec reads; fit it again") from problem
+    parts = Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, fusion, settings)
     return Loaded(backbone, settings, parts)
 
 

@@ -78,8 +78,8 @@ class WordTuning(_Settings):
 class TokenTuning(_Settings):
     """Tuning of the item-token reading."""
 
-    passes: float = Field(default=6, gt=0)
-    """Windows drawn for each user."""
+    passes: float = Field(default=6, ge=0)
+    """Windows drawn for each user; 0 leaves the item tokens as counting makes them."""
     batch_size: int = Field(default=32, ge=1)
     """Windows an update."""
     learning_rate: float = Field(default=5e-4, gt=0)
@@ -96,6 +96,10 @@ class TokenTuning(_Settings):
     """Decay of the moving average of the weights; 0 is off."""
     wishes: float = Field(default=0.4, ge=0, le=1)
     """Share of the windows whose instruction carries a wish."""
+    remarks: float = Field(default=0.5, ge=0, le=1)
+    """Share of the windows whose instruction has words of another one beside it, so that wording counts less."""
+    quiet: float = Field(default=1.0, ge=0)
+    """Weight of the penalty on what wording alone does to a list, where it has no wish."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing; without a teacher only."""
     teacher: TeacherName = "blend"
@@ -108,6 +112,17 @@ class TokenTuning(_Settings):
     """Measurements without improvement before it stops."""
     refit: bool = False
     """Tune once more from the start on training and validation events, as many steps as were best."""
+
+
+class FusionSettings(_Settings):
+    """The fused ranking of closed-form sources and item tokens."""
+
+    depth: int = Field(default=100, ge=1)
+    """Candidates that each source names."""
+    rounds: int = Field(default=200, ge=0)
+    """Most trees that correct the log-linear fusion; cross-validation on the validation events takes fewer, or none."""
+    spoken: bool = True
+    """Whether the item tokens are one of the sources; a wish is heard either way."""
 
 
 class RecommenderSettings(_Settings):
@@ -147,12 +162,19 @@ class RecommenderSettings(_Settings):
     """Shape of the item-token reading."""
     tokens: TokenTuning = TokenTuning()
     """Tuning of the item-token reading."""
+    fusion: FusionSettings = FusionSettings()
+    """The fused ranking."""
+
+    @property
+    def tokens_are_fused(self) -> bool:
+        """Whether the item tokens are a source of the fusion: they are tuned, and wanted there."""
+        return self.fusion.spoken and self.tokens.passes > 0
 
     @classmethod
     def preset(cls, name: str, **changes: object) -> RecommenderSettings:
         """The settings of a preset, with single ones changed.
 
-        ``fast`` leaves the T5's own weights alone and tunes the item tokens briefly; ``balanced`` takes
+        ``fast`` tunes nothing of the language model and takes seconds; ``balanced`` takes
         minutes for 100,000 events on two cores; ``best`` takes most of an hour.
 
         Raises
@@ -161,7 +183,11 @@ class RecommenderSettings(_Settings):
             The preset is unknown.
         """
         known: dict[str, dict[str, object]] = {
-            "fast": {"words": WordTuning(steps=0), "tokens": TokenTuning(passes=3, evaluations=1)},
+            "fast": {
+                "words": WordTuning(steps=0),
+                "tokens": TokenTuning(passes=0),
+                "fusion": FusionSettings(rounds=0),
+            },
             "balanced": {},
             "best": {
                 "words": WordTuning(steps=700, evaluate_every=350, weights=TaskWeights(sequential=0.8)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,10 @@ from flanrec.data import Dataset
 from flanrec.errors import CheckpointError
 from flanrec.generation import first_token_ids
 from flanrec.metrics import UserItems, ndcg
+from flanrec.ranking.boosting import BoostingSettings
+from flanrec.ranking.features import Behaviour, Features
 from flanrec.recommender.calibration import Calibration
+from flanrec.recommender.fused import BASE, FusedReading, Fusion, closed_items, first_answers, unit_texts
 from flanrec.recommender.readings import MatchReading, TokenReading, WordReading
 from flanrec.recommender.settings import RecommenderSettings, TeacherName
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingReport, Weighted
@@ -43,7 +46,17 @@ logger = logging.getLogger(__name__)
 
 _GENERATION_USERS = 200
 _WORDS_DONE = "words-done"
-_INSTRUCTION = ("prompt_norm.", "word_norm.", "query.", "key.", "value.", "mix.", "text_answer.", "text_norm.")
+_INSTRUCTION = (
+    "prompt_norm.",
+    "word_norm.",
+    "query.",
+    "key.",
+    "value.",
+    "mix.",
+    "nothing",
+    "text_answer.",
+    "text_norm.",
+)
 Callbacks = Callable[[str], Sequence[Callback]]
 
 
@@ -259,11 +272,11 @@ def tune_tokens(
     encoder = PromptEncoder(backbone)
     objective = ItemTokenObjective(
         tokens, encoder, material.prompter, material.users, material.facets,
-        wishes=tuning.wishes, smoothing=tuning.smoothing,
+        wishes=tuning.wishes, remarks=tuning.remarks, quiet=tuning.quiet, smoothing=tuning.smoothing,
         teacher=_teacher(material, tuning.teacher), trust=tuning.trust,
     )  # fmt: skip
     report = TrainingReport()
-    if objective.users:
+    if objective.users and tuning.passes:
         blocks = {name: weight for name, weight in tokens.named_parameters() if name.startswith("decoder.")}
         asking = {name: weight for name, weight in tokens.named_parameters() if name.startswith(_INSTRUCTION)}
         vectors = {
@@ -311,13 +324,39 @@ def tune_tokens(
 
 
 def calibrate(backbone: Backbone, material: Material) -> Calibration:
-    """Fit the match probability on the validation events; as it is where they cannot tell."""
+    """Fit the match probability on the validation events; as it is where they cannot tell.
+
+    An untuned T5 is not asked: its words weigh nothing.
+    """
     rated = ~np.isnan(material.answer_ratings)
     if not rated.any():
-        return Calibration()
-    reading = MatchReading(backbone, material.prompter, material.rates, Calibration())
+        return Calibration(words=0.0) if material.settings.words.steps == 0 else Calibration()
+    silent = material.settings.words.steps == 0
+    begin = Calibration(words=0.0) if silent else Calibration()
+    reading = MatchReading(backbone, material.prompter, material.rates, begin)
     rows = np.flatnonzero(rated)
     items = [int(material.answers.items[material.answers.offsets[row]]) for row in rows]
     rule, words = reading.odds([material.asked[row] for row in rows], items)
     liked = material.answer_ratings[rows] >= material.settings.liked_rating
-    return Calibration.fit(rule, words, liked)
+    fitted = Calibration.fit(rule, words, liked)
+    return replace(fitted, words=0.0) if silent else fitted
+
+
+def fuse(material: Material, tokens: ItemTokens, encoder: PromptEncoder) -> Fusion:
+    """Learn the fusion on the validation events, from sources that saw the training log alone."""
+    if not material.asked:
+        return Fusion.unlearned(BASE if material.settings.tokens_are_fused else BASE[:-1])
+    settings = material.settings
+    catalogue = material.prompter.catalogue
+    behaviour = Behaviour.fit(material.train.sequences(), material.facets.members, catalogue.years)
+    reading = TokenReading(tokens, encoder, material.prompter)
+    features = Features(settings.fusion.depth)
+    unlearned = Fusion.unlearned(BASE)
+    fused = FusedReading(behaviour, unlearned, features, reading, unit_texts(tokens), spoken=settings.tokens_are_fused)
+    asked = material.asked
+    closed = closed_items(asked, tokens.n_items, [person.items for person in asked], None)
+    given = fused.said_by_text(asked, reading.scores(asked) if fused.spoken else None)
+    histories, moments = [person.items for person in asked], [person.moment for person in asked]
+    pool = features.pool(behaviour, histories, moments, closed, given)
+    boosting = BoostingSettings(rounds=settings.fusion.rounds) if settings.fusion.rounds else None
+    return Fusion.fit(pool, first_answers(material.answers), boosting, settings.seed)

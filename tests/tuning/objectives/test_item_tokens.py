@@ -328,3 +328,43 @@ def test_the_loss_is_the_divergence_from_what_is_taught(
             count += bool(here.any())
     assert loss.count == count
     assert float(loss.total) == pytest.approx(total, rel=1e-3)
+
+
+def test_wording_that_asks_for_nothing_is_penalised_by_how_far_it_moves_the_items(
+    tokens: ItemTokens, backbone: Backbone, small_prompter: Prompter
+) -> None:
+    users = [Person.new([1, 2, 3])]
+    plain, quiet = (make(tokens, backbone, small_prompter, users, quiet=quiet) for quiet in (0.0, 2.0))
+    window = Window(np.array([1, 2]), np.array([1, 2, -100]), "Next?")
+    with torch.no_grad():
+        states = tokens(torch.tensor([[1, 2]]), *plain.encoder.encode(["Next?"]))[0, :2]
+        outputs = tokens.outputs()
+        width = tokens.start.shape[0]
+        moved = (states[:, width:] @ outputs[:, width:].t()).numpy()
+        before, after = plain.loss([window]), quiet.loss([window])
+        worded = quiet.loss([replace(window, worded=True)])
+    assert float(after.total - before.total) == pytest.approx(2 * float(moved.var(axis=1).sum()), rel=1e-3)
+    assert float(worded.total) == pytest.approx(float(before.total), rel=1e-5)
+    assert float(moved.var(axis=1).sum()) > 0
+
+
+def test_windows_say_whether_something_is_asked_and_remarks_stand_beside(
+    tokens: ItemTokens, backbone: Backbone, probing: Prompter, small_dataset: Dataset
+) -> None:
+    objective = make(tokens, backbone, probing, people(small_dataset), wishes=0.5, remarks=0.4, told=0.5)
+    windows = objective.draw(np.random.default_rng(0), 800)
+    assert all(window.worded == bool(said("WISH", window)) for window in windows)
+    beside = [window for window in windows if not (window.prompt.startswith("Next?") and len(window.prompt) < 6)]
+    assert beside
+
+
+def test_attention_that_finds_nothing_says_nothing(
+    tokens: ItemTokens, backbone: Backbone, small_prompter: Prompter
+) -> None:
+    deaf = copy.deepcopy(tokens)
+    with torch.no_grad():
+        deaf.nothing.fill_(50.0)
+        prompt = PromptEncoder(backbone).encode(["The user wants comedy."])
+        width = deaf.start.shape[0]
+        assert float(deaf(torch.tensor([[1, 2]]), *prompt)[..., width:].abs().max()) < 1e-6
+        assert float(tokens(torch.tensor([[1, 2]]), *prompt)[..., width:].abs().max()) > 1e-3

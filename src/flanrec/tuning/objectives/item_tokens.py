@@ -33,6 +33,8 @@ class Window:
         One longer: the next item at each position, -100 where none is asked for.
     prompt
         The instruction as the encoder reads it.
+    worded
+        Whether it has a wish or an aversion.
     beliefs
         float32 [len(targets), n_items], what is taught at each position where there is a teacher: a distribution, or
         zeros where nothing is asked.
@@ -41,6 +43,7 @@ class Window:
     items: NDArray[np.int64]
     targets: NDArray[np.int64]
     prompt: str
+    worded: bool = False
     beliefs: NDArray[np.float32] | None = None
 
 
@@ -65,6 +68,11 @@ class ItemTokenObjective:
         Share of the windows with a wish, and of those with a wish that also have an aversion.
     told
         Share of the windows whose instruction tells the profile.
+    remarks
+        Share of the windows whose instruction has words of another one beside it.
+    quiet
+        Weight of the variance, over the items, of what the attention to the instruction adds where nothing is wished
+        for or unwanted: wording alone shall not move a list.
     smoothing
         Label smoothing; without a teacher only.
     teacher
@@ -90,6 +98,8 @@ class ItemTokenObjective:
         wishes: float = 0.35,
         aversions: float = 0.35,
         told: float = 0.5,
+        remarks: float = 0.0,
+        quiet: float = 0.0,
         smoothing: float = 0.0,
         teacher: Teacher | None = None,
         trust: float = 0.8,
@@ -102,6 +112,8 @@ class ItemTokenObjective:
         self.wishes = wishes if len(facets.names) else 0.0
         self.aversions = aversions
         self.told = told
+        self.remarks = remarks
+        self.quiet = quiet
         self.smoothing = smoothing
         self.teacher = teacher
         self.trust = trust
@@ -135,9 +147,12 @@ class ItemTokenObjective:
         known = Person(user.items[:first], user.ratings[:first], user.attributes)
         task = self.prompter.item_tokens(known, 0, wish=wish, avoid=avoid, told=told, language=language)
         prompt = self.prompter.word(task, rng, language=language).prompt
+        if rng.random() < self.remarks:
+            beside = [prompt, self.prompter.remark(rng, language=language)]
+            prompt = " ".join(beside if rng.random() < 0.5 else beside[::-1]).strip()
         if self.teacher is None:
-            return Window(items, targets, prompt)
-        return Window(items, targets, prompt, self._taught(user.items[:end], asked, targets, fitting))
+            return Window(items, targets, prompt, wish != "")
+        return Window(items, targets, prompt, wish != "", self._taught(user.items[:end], asked, targets, fitting))
 
     def _taught(
         self, history: NDArray[np.int64], asked: NDArray[np.bool_], targets: NDArray[np.int64],
@@ -191,22 +206,27 @@ class ItemTokenObjective:
         device = tokens.bias.device
         items, _ = pad_histories([example.items for example in examples], tokens.settings.window, device)
         states = tokens(items, *self.encoder.encode([example.prompt for example in examples]))
+        outputs = tokens.outputs()
+        targets = torch.full(states.shape[:2], _NOT_ASKED, dtype=torch.long)
+        for row, example in enumerate(examples):
+            targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
         if self.teacher is None:
-            targets = torch.full((len(examples), items.shape[1] + 1), _NOT_ASKED, dtype=torch.long)
-            for row, example in enumerate(examples):
-                targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
             targets = targets.to(device)
             asked = targets != _NOT_ASKED
             total = functional.cross_entropy(
-                tokens.logits(states[asked]).float(), targets[asked], reduction="sum", label_smoothing=self.smoothing
-            )
-            return LossSum(total, float(asked.sum()))
-        taught = torch.zeros(len(examples), items.shape[1] + 1, tokens.n_items)
-        for row, example in enumerate(examples):
-            if example.beliefs is not None:
-                taught[row, : len(example.beliefs)] = torch.from_numpy(example.beliefs)
-        taught = taught.to(device)
-        asked = taught.sum(dim=2) > 0
-        taught = taught[asked]
-        logits = tokens.logits(states[asked]).float().log_softmax(dim=1)
-        return LossSum(functional.kl_div(logits, taught, reduction="sum"), float(asked.sum()))
+                tokens.logits(states[asked], outputs).float(), targets[asked], reduction="sum",
+                label_smoothing=self.smoothing,
+            )  # fmt: skip
+        else:
+            taught = torch.zeros(*states.shape[:2], tokens.n_items)
+            for row, example in enumerate(examples):
+                if example.beliefs is not None:
+                    taught[row, : len(example.beliefs)] = torch.from_numpy(example.beliefs)
+            taught = taught.to(device)
+            asked = taught.sum(dim=2) > 0
+            logits = tokens.logits(states[asked], outputs).float().log_softmax(dim=1)
+            total = functional.kl_div(logits, taught[asked], reduction="sum")
+        if self.quiet:
+            plain = torch.tensor([not example.worded for example in examples], device=device)
+            total = total + self.quiet * tokens.swayed(states[asked & plain[:, None]], outputs).sum()
+        return LossSum(total, float(asked.sum()))

@@ -1,0 +1,160 @@
+"""Trees that correct a simple fusion where held-out events say so; cross-validation chooses how many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from flanrec.errors import CheckpointError
+from flanrec.ranking.pool import Floats, Ints, Pool
+
+
+@dataclass(frozen=True)
+class BoostingSettings:
+    """How trees are grown (Burges, "From RankNet to LambdaRank to LambdaMART", 2010).
+
+    Attributes
+    ----------
+    rounds
+        Most trees; cross-validation may take fewer, or none.
+    folds
+        Of users, in the cross-validation.
+    every
+        Trees between two lengths that it compares.
+    leaves, least_pairs, learning_rate, l2, features, truncation
+        Of each tree: leaves, pairs in a leaf at least, its weight, ridge on leaf values, share of the features it
+        may use; and how far down a list pairs count.
+    """
+
+    rounds: int = 200
+    folds: int = 5
+    every: int = 25
+    leaves: int = 7
+    least_pairs: int = 100
+    learning_rate: float = 0.05
+    l2: float = 10.0
+    features: float = 0.5
+    truncation: int = 30
+    threads: int = 0
+
+    def parameters(self, seed: int) -> dict[str, Any]:
+        """As LightGBM names them."""
+        return {
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": self.truncation,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": self.least_pairs,
+            "learning_rate": self.learning_rate,
+            "lambda_l2": self.l2,
+            "feature_fraction": self.features,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "max_bin": 63,
+            "seed": seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": self.threads,
+            "verbose": -1,
+        }
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Trees whose sum is added to a base score.
+
+    Attributes
+    ----------
+    names
+        Of the features, in the order of the trees'.
+    text
+        The trees in LightGBM's own text form; "" for none.
+    curve
+        NDCG@10 of the cross-validation by number of trees; 0 is the base alone.
+    """
+
+    names: tuple[str, ...]
+    text: str
+    curve: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, pool: Pool, base: Floats, answers: Ints, settings: BoostingSettings, seed: int = 0) -> Boosted:
+        """Grow as many trees as are best for users left out.
+
+        Parameters
+        ----------
+        base
+            float32 [n_pairs], the scores to correct.
+        answers
+            int64 [n_users], what each user took.
+        """
+        right = pool.is_answer(answers)
+        heard = np.zeros(pool.n_users, dtype=bool)
+        heard[pool.users[right]] = True
+        users = np.flatnonzero(heard)
+        nothing = cls(pool.names, "")
+        if len(users) < 10 * settings.folds:
+            return nothing
+        fold = np.full(pool.n_users, -1)
+        fold[users] = np.random.default_rng(seed).permutation(len(users)) % settings.folds
+        lengths = range(settings.every, settings.rounds + 1, settings.every)
+        gains = {length: np.zeros(pool.n_users) for length in (0, *lengths)}
+        for left_out in range(settings.folds):
+            trees = _grow(pool, base, right, (fold >= 0) & (fold != left_out), settings, seed, settings.rounds)
+            rows = fold[pool.users] == left_out
+            told = {0: base[rows]}
+            for length in lengths:
+                told[length] = base[rows] + trees.predict(pool.features[rows], num_iteration=length)
+            for length, scores in told.items():
+                gains[length] += _gain(pool.users[rows], right[rows], scores, pool.n_users)
+        curve = {length: float(found[users].mean()) for length, found in gains.items()}
+        best = max(curve, key=lambda length: (curve[length], -length))
+        if best == 0:
+            return cls(pool.names, "", curve)
+        trees = _grow(pool, base, right, fold >= 0, settings, seed, best)
+        return cls(pool.names, trees.model_to_string(), curve)
+
+    @cached_property
+    def _trees(self) -> lightgbm.Booster:
+        try:
+            return lightgbm.Booster(model_str=self.text)
+        except lightgbm.basic.LightGBMError as problem:
+            raise CheckpointError(f"the trees of the fusion cannot be read: {problem}; save the model again") from None
+
+    def scores(self, pool: Pool, base: Floats) -> Floats:
+        """The corrected scores: float32 [n_pairs]."""
+        if not self.text or not len(base):
+            return base
+        columns = [pool.names.index(name) for name in self.names]
+        found = base + self._trees.predict(pool.features[:, columns], num_threads=1)
+        return np.asarray(found, dtype=np.float32)
+
+    def importance(self) -> dict[str, float]:
+        """Share of each feature in what the trees gained, largest first; empty without trees."""
+        if not self.text:
+            return {}
+        gained = self._trees.feature_importance("gain")
+        shares = gained / max(float(gained.sum()), 1e-12)
+        return {self.names[at]: float(shares[at]) for at in np.argsort(-shares) if shares[at] > 0}
+
+
+def _grow(
+    pool: Pool, base: Floats, right: NDArray[np.bool_], users: NDArray[np.bool_], settings: BoostingSettings,
+    seed: int, rounds: int,
+) -> lightgbm.Booster:  # fmt: skip
+    rows = users[pool.users]
+    sizes = np.bincount(pool.users[rows], minlength=pool.n_users)
+    data = lightgbm.Dataset(pool.features[rows], right[rows].astype(int), group=sizes[sizes > 0], init_score=base[rows])
+    return lightgbm.train(settings.parameters(seed), data, rounds)
+
+
+def _gain(users: Ints, right: NDArray[np.bool_], scores: NDArray[Any], n_users: int) -> NDArray[np.float64]:
+    """NDCG@10 of each user with one answer: float64 [n_users], 0 for users without pairs."""
+    own = np.full(n_users, np.inf)
+    own[users[right]] = scores[right]
+    before = np.bincount(users[(scores > own[users]) | ((scores == own[users]) & ~right)], minlength=n_users)
+    return np.where(np.isfinite(own) & (before < 10), 1 / np.log2(before + 2.0), 0.0)

@@ -1,0 +1,97 @@
+"""Fusion learns how much each source is worth, and trees only what held-out users confirm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flanrec.errors import CheckpointError, DataError
+from flanrec.ranking.boosting import Boosted, BoostingSettings
+from flanrec.ranking.fusion import LogLinear, ranked
+from flanrec.ranking.pool import Pool
+
+N_USERS, N_ITEMS = 300, 30
+QUICK = BoostingSettings(rounds=40, every=20, least_pairs=20, threads=1)
+
+
+def drawn(weights: dict[str, float], seed: int = 0, crossed: float = 0.0) -> tuple[Pool, np.ndarray]:
+    """Everybody's pool is all items; answers are drawn by a log-linear model, with a product if wished."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(np.arange(N_USERS), N_ITEMS)
+    items = np.tile(np.arange(N_ITEMS), N_USERS)
+    features = rng.normal(size=(len(users), len(weights))).astype(np.float32)
+    logits = features @ np.array(list(weights.values())) + crossed * (features[:, 0] > 0) * (features[:, -1] > 0)
+    noisy = (logits + rng.gumbel(size=len(logits))).reshape(N_USERS, N_ITEMS)
+    return Pool(users, items, features, tuple(weights), N_USERS), noisy.argmax(axis=1)
+
+
+def test_the_weights_that_made_the_answers_are_found() -> None:
+    pool, answers = drawn({"good": 1.5, "noise": 0.0, "bad": -0.8})
+    fitted = LogLinear.fit(pool, answers, pool.names)
+    assert fitted is not None
+    assert fitted.weights == pytest.approx((1.5, 0.0, -0.8), abs=0.25)
+
+
+def test_users_whose_answer_is_no_candidate_are_passed_over() -> None:
+    pool, answers = drawn({"good": 1.5, "noise": 0.0})
+    fitted = LogLinear.fit(pool, answers, pool.names)
+    lost = answers.copy()
+    lost[::2] = 99
+    kept = pool.of(np.arange(N_USERS) % 2 == 1)
+    assert LogLinear.fit(pool, lost, pool.names) == LogLinear.fit(kept, answers, pool.names) != fitted
+    assert LogLinear.fit(pool, np.full(N_USERS, 99), pool.names) is None
+
+
+def test_a_missing_feature_is_named() -> None:
+    pool, _ = drawn({"good": 1.0})
+    with pytest.raises(DataError, match="no feature"):
+        LogLinear(("tokens.score",), (1.0,)).scores(pool)
+
+
+def test_lists_are_the_best_candidates_ties_by_catalogue() -> None:
+    pool = Pool(np.array([0, 0, 0, 2]), np.array([4, 5, 7, 1]), np.zeros((4, 0), np.float32), (), 3)
+    items, scores = ranked(pool, np.array([1.0, 2.0, 2.0, 0.5], dtype=np.float32), 2)
+    assert items.tolist() == [[5, 7], [-1, -1], [1, -1]]
+    assert scores[0].tolist() == [2.0, 2.0]
+    assert scores[1].tolist() == [-np.inf, -np.inf]
+
+
+def test_trees_find_what_a_sum_cannot_say() -> None:
+    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
+    base = LogLinear.fit(pool, answers, pool.names)
+    assert base is not None
+    told = base.scores(pool)
+    trees = Boosted.fit(pool, told, answers, QUICK)
+    assert trees.text
+    assert max(trees.curve.values()) > trees.curve[0] + 0.02
+    fresh, right = drawn({"one": 0.5, "other": 0.5}, seed=1, crossed=4.0)
+    before, after = (
+        ranked(fresh, base.scores(fresh), 1)[0],
+        ranked(fresh, trees.scores(fresh, base.scores(fresh)), 1)[0],
+    )
+    assert (after[:, 0] == right).mean() > (before[:, 0] == right).mean()
+    again = Boosted(trees.names, trees.text)
+    np.testing.assert_array_equal(again.scores(fresh, base.scores(fresh)), trees.scores(fresh, base.scores(fresh)))
+    assert trees.importance().keys() == {"one", "other"}
+    assert sum(trees.importance().values()) == pytest.approx(1.0)
+
+
+def test_where_there_is_nothing_to_correct_trees_stay_few_and_where_few_answer_none_grow() -> None:
+    pool, answers = drawn({"one": 2.0, "noise": 0.0})
+    base = LogLinear(("one",), (2.0,)).scores(pool)
+    trees = Boosted.fit(pool, base, answers, QUICK)
+    assert max(trees.curve.values()) < trees.curve[0] + 0.03
+    few = pool.of(np.arange(N_USERS) < 40)
+    assert Boosted.fit(few, base[pool.users < 40], answers, QUICK).text == ""
+
+
+def test_the_same_seed_grows_the_same_trees() -> None:
+    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
+    base = pool.column("one")
+    assert Boosted.fit(pool, base, answers, QUICK, seed=3) == Boosted.fit(pool, base, answers, QUICK, seed=3)
+
+
+def test_broken_trees_are_refused() -> None:
+    pool, _ = drawn({"one": 0.5})
+    with pytest.raises(CheckpointError, match="trees"):
+        Boosted(("one",), "tree\nnonsense").scores(pool, pool.column("one"))

@@ -1,0 +1,138 @@
+"""The fused reading: all sources in one list, words heard, nothing seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flanrec.catalogue.people import Person
+from flanrec.data import Dataset
+from flanrec.errors import SettingsError
+from flanrec.ranking.boosting import Boosted
+from flanrec.ranking.fusion import LogLinear
+from flanrec.recommender import Asking, Recommender, RecommenderSettings
+from flanrec.recommender.fused import BASE, Fusion, closed_items
+
+
+def test_lists_are_unseen_items_by_falling_score(fitted: Recommender, small_dataset: Dataset) -> None:
+    persons = fitted.people(small_dataset.user_ids)
+    items, scores = fitted.rank(persons, 7)
+    assert (items >= 0).all()
+    assert (np.diff(scores, axis=1) <= 0).all()
+    for person, listed in zip(persons, items, strict=True):
+        assert len(set(listed.tolist())) == 7
+        assert not set(listed.tolist()) & set(person.items.tolist())
+
+
+def test_a_list_is_the_top_of_the_scores_of_all_items(fitted: Recommender, small_dataset: Dataset) -> None:
+    persons = fitted.people(small_dataset.user_ids[:9])
+    reading = fitted.fused_reading
+    for asking in (Asking(), Asking(wish="comedy"), Asking(avoid="drama")):
+        items, scores = reading.top(persons, 5, asking)
+        everything = reading.scores(persons, asking)
+        assert everything.shape == (9, len(fitted.parts.catalogue))
+        np.testing.assert_allclose(np.take_along_axis(everything, items, axis=1), scores, atol=1e-4)
+        np.testing.assert_allclose(-np.sort(-everything, axis=1)[:, :5], scores, atol=1e-4)
+
+
+def test_words_change_a_score_by_what_the_item_tokens_make_of_them(fitted: Recommender, small_dataset: Dataset) -> None:
+    persons = fitted.people(small_dataset.user_ids[:4])
+    said = Asking(wish="comedy", avoid="drama")
+    fused, tokens = fitted.fused_reading, fitted.token_reading
+    change = fused.scores(persons, said) - fused.scores(persons)
+    np.testing.assert_allclose(change, tokens.scores(persons, said) - tokens.scores(persons), atol=1e-3)
+
+
+def test_what_the_sources_give_adds_up_to_the_score(fitted: Recommender, small_dataset: Dataset) -> None:
+    persons = fitted.people(small_dataset.user_ids[:3])
+    said = Asking(wish="comedy")
+    items, _ = fitted.rank(persons, 6, said)
+    items[0, 5] = -1
+    given = fitted.fused_reading.contributions(persons, items, said)
+    assert {"ease", "transitions", "tokens", "trees", "words"} <= given.keys()
+    assert np.isnan(given["ease"][0, 5])
+    assert np.abs(given["words"][1]).max() > 0
+    total = sum(given.values())
+    scores = np.take_along_axis(fitted.fused_reading.scores(persons, said), np.maximum(items, 0), axis=1)
+    away = (total - scores)[1:]
+    np.testing.assert_allclose(away - away[:, :1], 0, atol=1e-3)
+
+
+def test_recommend_tells_what_every_source_gave(fitted: Recommender, small_dataset: Dataset) -> None:
+    table = fitted.recommend(small_dataset.user_ids[:2], k=4, sources=True)
+    plain = fitted.recommend(small_dataset.user_ids[:2], k=4)
+    assert table.select(plain.columns).equals(plain)
+    given = table.select([name for name in table.columns if name.startswith("from_")])
+    assert {"from_ease", "from_tokens", "from_words"} <= set(given.columns)
+    assert given.null_count().sum_horizontal()[0] == 0
+    with pytest.raises(SettingsError, match="fused"):
+        fitted.recommend(small_dataset.user_ids[:2], reading="item_tokens", sources=True)
+
+
+def test_one_user_among_others_gets_the_same_list_as_alone(fitted: Recommender, small_dataset: Dataset) -> None:
+    persons = fitted.people(small_dataset.user_ids[:6])
+    asking = [Asking(wish="comedy") if at % 2 else Asking() for at in range(6)]
+    together, scores = fitted.fused_reading.top(persons, 5, asking)
+    for at, person in enumerate(persons):
+        alone, own = fitted.fused_reading.top([person], 5, asking[at])
+        np.testing.assert_allclose(own[0], scores[at], atol=1e-4)
+        assert alone[0].tolist() == together[at].tolist()
+
+
+def test_a_stranger_gets_a_list_and_restrictions_hold(fitted: Recommender) -> None:
+    catalogue = fitted.parts.catalogue
+    items, _ = fitted.rank([Person.new()], 5)
+    assert len(set(items[0].tolist()) - {-1}) == 5
+    few = [catalogue.item_ids[item] for item in items[0][:2]]
+    only, _ = fitted.rank([Person.new()], 5, only=few)
+    assert {catalogue.item_ids[item] for item in only[0] if item >= 0} == set(few)
+    without, _ = fitted.rank([Person.new()], 5, without=few)
+    assert not {catalogue.item_ids[item] for item in without[0]} & set(few)
+
+
+def test_a_saved_fusion_gives_the_same_lists(fitted: Recommender, small_dataset: Dataset, tmp_path: Path) -> None:
+    fitted.save_pretrained(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model")
+    assert loaded.parts.fusion == fitted.parts.fusion
+    persons = fitted.people(small_dataset.user_ids)
+    for reading in (fitted.rank(persons, 6), loaded.rank(persons, 6)):
+        np.testing.assert_allclose(reading[1], fitted.rank(persons, 6)[1], atol=1e-4)
+    assert loaded.rank(persons, 6)[0].tolist() == fitted.rank(persons, 6)[0].tolist()
+
+
+def test_a_fusion_survives_json() -> None:
+    fusion = Fusion(LogLinear(("a.score",), (0.5,)), Boosted(("a.score",), "", {0: 0.1, 25: 0.2}))
+    assert Fusion.from_dict(fusion.to_dict()) == fusion
+
+
+def test_few_held_out_users_leave_the_weights_of_the_blend(fitted: Recommender) -> None:
+    assert fitted.parts.fusion == Fusion.unlearned(BASE)
+
+
+def test_fast_tunes_nothing_and_asks_no_t5_for_its_lists(
+    small_dataset: Dataset, fresh_backbone: pytest.FixtureRequest
+) -> None:
+    backbone = fresh_backbone()  # type: ignore[operator]
+    before = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
+    settings = RecommenderSettings.preset("fast", validation_users=12)
+    fast = Recommender(backbone, settings).fit(small_dataset)
+    assert all((before[name] == weight).all() for name, weight in fast.backbone.model.state_dict().items())
+    assert not settings.tokens_are_fused
+    assert fast.parts.calibration.words == 0.0
+    asked: list[int] = []
+    encode = fast.parts.encoder.encode
+    fast.parts.encoder.encode = lambda prompts: asked.append(len(prompts)) or encode(prompts)  # type: ignore[method-assign, func-returns-value]
+    persons = fast.people(small_dataset.user_ids[:3])
+    assert (fast.rank(persons, 5)[0] >= 0).all()
+    assert not asked
+    plain = fast.rank(persons, 5)[0]
+    assert fast.rank(persons, 5, Asking(wish="comedy"))[0].tolist() != plain.tolist()
+    assert asked
+
+
+def test_closed_items_are_those_excluded_or_not_allowed() -> None:
+    allowed = np.array([True, True, False, True])
+    closed = closed_items([Person.new(), Person.new()], 4, [np.array([0]), np.array([], dtype=np.int64)], allowed)
+    assert closed.tolist() == [[True, False, True, False], [False, False, True, False]]
