@@ -45,3 +45,14 @@ def test_the_next_item_of_a_circle_is_found(small_dataset) -> None:
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         Transitions(**wrong)  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
+@given(HISTORIES, HISTORIES, st.integers(1, 9))
+def test_backward_asks_what_came_before_as_forward_asks_of_reversed_histories(
+    make_log, logged: list[list[int]], asked: list[list[int]], window: int
+) -> None:
+    histories = [np.array(e, dtype=np.int64) for e in asked]
+    backward = Transitions(window, 3.0, backward=True).fit(make_log(logged, 5)).scores(histories)
+    forward = Transitions(window, 3.0).fit(make_log([each[::-1] for each in logged], 5)).scores(histories)
+    np.testing.assert_allclose(backward, forward, rtol=1e-5, atol=1e-7)

@@ -50,3 +50,18 @@ def test_a_new_person_has_unrated_items_and_attributes_of_its_own() -> None:
     assert person.ratings.shape == (2,)
     assert person.attributes == {"age": "30"}
     assert len(Person.new().items) == 0
+
+
+def test_times_follow_the_events(small_dataset: Dataset) -> None:
+    person = people(small_dataset, ["u3"])[0]
+    assert person.times is not None
+    assert person.moment == person.times[-1]
+    earlier = person.before(2)
+    assert earlier.moment == person.times[1]
+    without = person.without(1)
+    assert without.items.tolist() == [person.items[0], *person.items[2:]]
+    assert without.times is not None
+    assert without.times.tolist() == [person.times[0], *person.times[2:]]
+    assert len(without.ratings) == len(without.items)
+    assert np.isnan(Person.new([1]).moment)
+    assert np.isnan(person.before(0).moment)

@@ -28,9 +28,9 @@ def test_json_has_metrics_definitions_and_the_match(flanrec: Flanrec, trained: T
     said = flanrec("evaluate", "--model", trained.model, "--test", held_out, "--k", "5,10", "--json")
     assert said.code == 0, said.err
     told = said.json
-    assert told["reading"] == "item_tokens"
+    assert told["reading"] == "fused"
     assert 0 <= told["metrics"]["ndcg@5"] <= told["metrics"]["ndcg@10"] <= 1
-    report = told["readings"]["item_tokens"]
+    report = told["readings"]["fused"]
     assert report["users"] == 40
     assert report["tie_rule"]
     assert report["definitions"]["ndcg"]
@@ -86,7 +86,7 @@ def test_strangers_and_cutoffs_beyond_the_catalogue_are_defined(
     said = flanrec("evaluate", "--model", trained.model, "--test", test, "--k", 50, "--json")
     assert said.code == 0, said.err
     assert said.json["metrics"]["recall@50"] == 1.0
-    assert "1 users have no history" in said.json["readings"]["item_tokens"]["notes"][0]
+    assert "1 users have no history" in said.json["readings"]["fused"]["notes"][0]
     forced = flanrec("evaluate", "--model", trained.model, "--test", test, "--match")
     assert forced.code == 2
     assert "no ratings" in forced.err

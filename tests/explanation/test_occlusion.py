@@ -97,7 +97,7 @@ def test_the_text_tells_what_the_numbers_say(small_catalogue: Catalogue) -> None
 
 def test_effects_are_the_differences_of_scores_computed_by_hand(fitted: Recommender) -> None:
     person, item, wish = fitted.people(["u6"])[0], 29, "drama"
-    reading = fitted.token_reading
+    reading = fitted.fused_reading
 
     def score(person: Person, wish: str) -> float:
         return float(reading.scores([person], Asking(wish=wish))[0, item])
@@ -106,7 +106,8 @@ def test_effects_are_the_differences_of_scores_computed_by_hand(fitted: Recommen
     effects = {}
     for at in range(len(person.items)):
         rest = [place for place in range(len(person.items)) if place != at]
-        without = Person(person.items[rest], person.ratings[rest], person.attributes)
+        assert person.times is not None
+        without = Person(person.items[rest], person.ratings[rest], person.attributes, person.times[rest])
         effects[f"i{person.items[at]}"] = whole - score(without, wish)
     found = fitted.explain("u6", "i29", wish=wish)
     assert found.score == pytest.approx(whole, abs=1e-5)

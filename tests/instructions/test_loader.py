@@ -193,10 +193,11 @@ def test_remarks_are_words_of_templates_for_tuning_and_lead_to_no_wish(language:
     assert len(said) > 30
     assert len(set(said)) == len(said)
     assert not any("{" in text or "[[" in text for text in said)
-    tuned = " ".join(template.prompt.source for template in templates.templates if not template.held_out)
+    sources = " ".join(template.prompt.source for template in templates.templates if not template.held_out)
+    tuned = sources.replace("{nouns}", "gadgets").replace("{noun}", "gadget")
     held_out = [text for template in templates.templates if template.held_out
                 for text in template.prompt.literals({"noun": "gadget", "nouns": "gadgets"})]  # fmt: skip
     for text in said:
-        assert text in tuned.replace("{nouns}", "gadgets").replace("{noun}", "gadget")
-    assert not any(text in said for text in held_out if len(text) > 12 and text not in tuned)
+        assert text in tuned
+    assert not any(text in said for text in held_out if text not in tuned)
     assert not any("Looking for" in text or "Not wanted" in text for text in said)

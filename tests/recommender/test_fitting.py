@@ -126,7 +126,7 @@ def test_only_a_refit_learns_from_the_validation_events(
         watch = Watch()
         recommender = Recommender(fresh_backbone(), only_tokens.model_copy(update={"tokens": tokens}))
         recommender.fit(small_dataset, validation, callbacks=watch)
-        table = recommender.recommend(history=[], k=30)
+        table = recommender.recommend(history=[], k=30, reading="item_tokens")
         places[refit] = int(table.filter(pl.col("item_id") == "i29")["rank"][0])
         assert recommender.people(["u1"])[0].items[-1] == 29
         assert "i29" not in set(recommender.recommend(["u1"], k=30)["item_id"])

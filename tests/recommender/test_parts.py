@@ -32,7 +32,8 @@ def test_only_new_items_and_untouched_ones_are_ranked(fitted: Recommender) -> No
 
 def test_items_of_the_catalogue_without_events_are_new_too(fitted: Recommender) -> None:
     table = fitted.rank_new(NEW.filter(pl.col("item_id").is_in(["i28", "i29"])), ["u1"])
-    scores = dict(fitted.recommend(["u1"], k=30).select("item_id", "score").iter_rows())
+    listed = fitted.recommend(["u1"], k=30, reading="item_tokens")
+    scores = dict(listed.select("item_id", "score").iter_rows())
     assert sorted(table["item_id"]) == ["i28", "i29"]
     assert table["score"].to_list() == pytest.approx([scores[item] for item in table["item_id"]], abs=1e-5)
 
