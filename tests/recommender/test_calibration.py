@@ -65,3 +65,28 @@ def test_probabilities_follow_the_formula_and_stay_in_bounds() -> None:
     chances = calibration.probabilities(given_odds, np.array([0.0, 1.0, 1000.0, -1000.0]))
     assert chances == pytest.approx([1 / (1 + np.e), 1 / (1 + np.exp(-2.0)), 1.0, 0.0])
     assert ((chances >= 0) & (chances <= 1)).all()
+
+
+def test_words_are_left_out_where_they_do_not_help_pairs_left_out() -> None:
+    rng = np.random.default_rng(0)
+    rule, words = rng.normal(size=2000), rng.normal(size=2000)
+    helped = rng.random(2000) < 1 / (1 + np.exp(-(rule + words)))
+    heard = Calibration.chosen(rule, words, helped)
+    assert heard == Calibration.fit(rule, words, helped)
+    assert heard.words == pytest.approx(1.0, abs=0.25)
+    # Words that say nothing are left out more often than not; the order is then that of the rates.
+    silent = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rule, noise = rng.normal(size=200), rng.normal(size=200)
+        alone = rng.random(200) < 1 / (1 + np.exp(-rule))
+        chosen = Calibration.chosen(rule, noise, alone)
+        assert chosen.rule > 0
+        if chosen.words == 0.0:
+            silent += 1
+            assert np.argsort(chosen.probabilities(rule, noise)).tolist() == np.argsort(rule).tolist()
+        else:
+            assert chosen == Calibration.fit(rule, noise, alone)
+    assert 10 < silent < 20
+    few = slice(0, 20)
+    assert Calibration.chosen(rule[few], noise[few], alone[few]) == Calibration.fit(rule[few], noise[few], alone[few])

@@ -81,11 +81,10 @@ class FittedTransitions:
 
     @cached_property
     def _shares(self) -> Matrix:
-        totals = np.asarray(self.counts.sum(axis=1)).ravel() + self.source.damping
-        shares = np.repeat(1 / np.where(totals > 0, totals, 1), np.diff(self.counts.indptr)) * self.counts.data
-        return sparse.csr_matrix(
-            (shares.astype(np.float32), self.counts.indices, self.counts.indptr), self.counts.shape
-        )
+        counts = self.counts.T.tocsr() if self.source.backward else self.counts
+        totals = np.asarray(counts.sum(axis=1)).ravel() + self.source.damping
+        shares = np.repeat(1 / np.where(totals > 0, totals, 1), np.diff(counts.indptr)) * counts.data
+        return sparse.csr_matrix((shares.astype(np.float32), counts.indices, counts.indptr), counts.shape)
 
     def scores(self, histories: Sequence[Ints]) -> Floats:
         """Sum of the rows of the newest `window` events; 0 for an empty history."""

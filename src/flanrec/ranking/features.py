@@ -26,7 +26,7 @@ def default_sources() -> dict[str, Source]:
         "plain_ease": Ease(decay=1.0),
         "transitions": Transitions(window=10),
         "next": Transitions(window=1, damping=5.0),
-        "backward": Transitions(backward=True),
+        "near": Transitions(),
         "neighbours": ItemNeighbours(),
         "popularity": Popularity(),
     }
@@ -95,7 +95,7 @@ class Behaviour:
         for name, scorer in self.scorers.items():
             asked = [history[-10:] for history in histories] if name == "neighbours" else histories
             scores = scorer.scores(asked)
-            if name in ("transitions", "next", "backward"):
+            if name in ("transitions", "next", "near"):
                 scores = np.log(scores + smoothing)
             elif name == "neighbours":
                 scores = np.log(scores + 1e-3)

@@ -24,7 +24,7 @@ _TOGETHER = 64
 _FADING = 0.9
 
 BASE = (
-    "ease.score", "transitions.score", "backward.score", "neighbours.score", "popularity.score", "recent7.score",
+    "ease.score", "transitions.score", "near.score", "neighbours.score", "popularity.score", "recent7.score",
     "likeness.score", "years.score", "text.score", "tokens.score",
 )  # fmt: skip
 """Features of the log-linear part, where a pool has them."""

@@ -338,8 +338,9 @@ def calibrate(backbone: Backbone, material: Material) -> Calibration:
     items = [int(material.answers.items[material.answers.offsets[row]]) for row in rows]
     rule, words = reading.odds([material.asked[row] for row in rows], items)
     liked = material.answer_ratings[rows] >= material.settings.liked_rating
-    fitted = Calibration.fit(rule, words, liked)
-    return replace(fitted, words=0.0) if silent else fitted
+    if silent:
+        return replace(Calibration.fit(rule, words, liked), words=0.0)
+    return Calibration.chosen(rule, words, liked)
 
 
 def fuse(material: Material, tokens: ItemTokens, encoder: PromptEncoder) -> Fusion:
