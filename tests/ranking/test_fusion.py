@@ -7,7 +7,7 @@ import pytest
 
 from flanrec.errors import CheckpointError, DataError
 from flanrec.ranking.boosting import Boosted, BoostingSettings
-from flanrec.ranking.fusion import LogLinear, ranked
+from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Pool
 
 N_USERS, N_ITEMS = 300, 30
@@ -48,14 +48,6 @@ def test_a_missing_feature_is_named() -> None:
         LogLinear(("tokens.score",), (1.0,)).scores(pool)
 
 
-def test_lists_are_the_best_candidates_ties_by_catalogue() -> None:
-    pool = Pool(np.array([0, 0, 0, 2]), np.array([4, 5, 7, 1]), np.zeros((4, 0), np.float32), (), 3)
-    items, scores = ranked(pool, np.array([1.0, 2.0, 2.0, 0.5], dtype=np.float32), 2)
-    assert items.tolist() == [[5, 7], [-1, -1], [1, -1]]
-    assert scores[0].tolist() == [2.0, 2.0]
-    assert scores[1].tolist() == [-np.inf, -np.inf]
-
-
 def test_trees_find_what_a_sum_cannot_say() -> None:
     pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
     base = LogLinear.fit(pool, answers, pool.names)
@@ -66,8 +58,8 @@ def test_trees_find_what_a_sum_cannot_say() -> None:
     assert max(trees.curve.values()) > trees.curve[0] + 0.02
     fresh, right = drawn({"one": 0.5, "other": 0.5}, seed=1, crossed=4.0)
     before, after = (
-        ranked(fresh, base.scores(fresh), 1)[0],
-        ranked(fresh, trees.scores(fresh, base.scores(fresh)), 1)[0],
+        fresh.best(base.scores(fresh), 1)[0],
+        fresh.best(trees.scores(fresh, base.scores(fresh)), 1)[0],
     )
     assert (after[:, 0] == right).mean() > (before[:, 0] == right).mean()
     again = Boosted(trees.names, trees.text)

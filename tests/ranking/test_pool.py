@@ -59,3 +59,21 @@ def test_everything_takes_closed_items_with_the_last_rank() -> None:
     _, items, ranks = best_of_each(scores, closed, 2, everything=True)
     assert items.tolist() == [0, 1, 2]
     np.testing.assert_allclose(ranks["a"], np.log1p([2, 0, 1]), rtol=1e-6)
+
+
+def test_lists_are_the_best_candidates_ties_by_catalogue() -> None:
+    pool = Pool(np.array([0, 0, 0, 2]), np.array([4, 5, 7, 1]), np.zeros((4, 0), np.float32), (), 3)
+    items, scores = pool.best(np.array([1.0, 2.0, 2.0, 0.5], dtype=np.float32), 2)
+    assert items.tolist() == [[5, 7], [-1, -1], [1, -1]]
+    assert scores[0].tolist() == [2.0, 2.0]
+    assert scores[1].tolist() == [-np.inf, -np.inf]
+
+
+def test_joined_pools_are_those_of_all_their_users() -> None:
+    first = Pool(np.array([0, 2]), np.array([5, 6]), np.array([[1.0], [2.0]], np.float32), ("a",), 3)
+    second = Pool(np.array([0, 1]), np.array([7, 8]), np.array([[3.0], [4.0]], np.float32), ("a",), 2)
+    both = Pool.joined([first, second])
+    assert both.users.tolist() == [0, 2, 3, 4]
+    assert both.items.tolist() == [5, 6, 7, 8]
+    assert both.column("a").tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert both.n_users == 5

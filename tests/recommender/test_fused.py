@@ -11,9 +11,10 @@ from flanrec.catalogue.people import Person
 from flanrec.data import Dataset
 from flanrec.errors import SettingsError
 from flanrec.ranking.boosting import Boosted
-from flanrec.ranking.fusion import LogLinear
+from flanrec.ranking.fusion import BASE, Fusion
+from flanrec.ranking.loglinear import LogLinear
 from flanrec.recommender import Asking, Recommender, RecommenderSettings
-from flanrec.recommender.fused import BASE, Fusion, closed_items
+from flanrec.recommender.readings import closed_items
 
 
 def test_lists_are_unseen_items_by_falling_score(fitted: Recommender, small_dataset: Dataset) -> None:
@@ -81,6 +82,17 @@ def test_one_user_among_others_gets_the_same_list_as_alone(fitted: Recommender, 
         assert alone[0].tolist() == together[at].tolist()
 
 
+def test_held_out_wording_is_heard_without_a_wish_too(fitted: Recommender, small_dataset: Dataset) -> None:
+    persons = fitted.people(small_dataset.user_ids[:8])
+    plain, other = Asking(), Asking(held_out=True)
+    weight = dict(zip(fitted.parts.fusion.base.names, fitted.parts.fusion.base.weights, strict=True))["tokens.score"]
+    fused, tokens = fitted.fused_reading, fitted.token_reading
+    moved = fused.scores(persons, other) - fused.scores(persons, plain)
+    expected = weight * (tokens.scores(persons, other) - tokens.scores(persons, plain))
+    np.testing.assert_allclose(moved, expected, atol=1e-3)
+    assert np.abs(moved).max() > 1e-3
+
+
 def test_a_stranger_gets_a_list_and_restrictions_hold(fitted: Recommender) -> None:
     catalogue = fitted.parts.catalogue
     items, _ = fitted.rank([Person.new()], 5)
@@ -138,5 +150,5 @@ def test_fast_tunes_nothing_and_asks_no_t5_for_its_lists(
 
 def test_closed_items_are_those_excluded_or_not_allowed() -> None:
     allowed = np.array([True, True, False, True])
-    closed = closed_items([Person.new(), Person.new()], 4, [np.array([0]), np.array([], dtype=np.int64)], allowed)
+    closed = closed_items((2, 4), [np.array([0]), np.array([], dtype=np.int64)], allowed)
     assert closed.tolist() == [[True, False, True, False], [False, False, True, False]]

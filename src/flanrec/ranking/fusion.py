@@ -2,104 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
-
-from flanrec.errors import DataError
+from flanrec.ranking.boosting import Boosted, BoostingSettings
+from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Floats, Ints, Pool
 
-_FEWEST = 20
-"""With fewer users whose answer is a candidate, nothing is learned."""
+BASE = (
+    "ease.score", "transitions.score", "near.score", "neighbours.score", "popularity.score", "recent7.score",
+    "likeness.score", "years.score", "text.score", "tokens.score",
+)  # fmt: skip
+"""Features of the log-linear part, where a pool has them."""
 
 
 @dataclass(frozen=True)
-class LogLinear:
-    """A conditional logit: ``p(item | user's pool) ~ exp(features @ weights)``.
-
-    Few weights, learned by penalised maximum likelihood, so a few hundred held-out events suffice. Its scores are
-    comparable within a user (McFadden, "Conditional logit analysis of qualitative choice behavior", 1974).
+class Fusion:
+    """What was learned of how to fuse.
 
     Attributes
     ----------
-    names
-        Of the features that are used.
-    weights
-        float64, one a feature, of the features as they are.
+    base
+        The log-linear part.
+    trees
+        Its corrections.
     """
 
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
+    base: LogLinear
+    trees: Boosted = field(default_factory=lambda: Boosted((), ""))
 
     @classmethod
-    def fit(cls, pool: Pool, answers: Ints, names: Sequence[str], *, penalty: float = 1e-3) -> LogLinear | None:
-        """Fit on held-out events.
+    def fit(cls, pool: Pool, answers: Ints, boosting: BoostingSettings | None, seed: int) -> Fusion:
+        """Learn from held-out events; with too few of them every source weighs as in the closed-form blend."""
+        base = LogLinear.fit(pool, answers, [name for name in BASE if name in pool.names])
+        if base is None:
+            return cls.unlearned(pool.names)
+        if boosting is None:
+            return cls(base)
+        return cls(base, Boosted.fit(pool, base.scores(pool), answers, boosting, seed))
 
-        Parameters
-        ----------
-        answers
-            int64 [n_users], what each user took; users whose answer is not in the pool are passed over.
-        names
-            Features to use.
-        penalty
-            On the squares of the weights of standardised features.
-
-        Returns
-        -------
-        LogLinear or None
-            None where too few users have their answer in the pool.
-        """
-        right = pool.is_answer(answers)
-        heard = np.zeros(pool.n_users, dtype=bool)
-        heard[pool.users[right]] = True
-        if heard.sum() < _FEWEST:
-            return None
-        kept = heard[pool.users]
-        features = _columns(pool, names)[kept].astype(np.float64)
-        right = right[kept]
-        starts = np.flatnonzero(np.diff(pool.users[kept], prepend=-1))
-        sizes = np.diff(np.append(starts, len(right)))
-        spread = features.std(axis=0)
-        spread[spread == 0] = 1.0
-        features /= spread
-        wanted = features[right].mean(axis=0)
-
-        def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            logits = features @ weights
-            peak = np.maximum.reduceat(logits, starts)
-            chances = np.exp(logits - np.repeat(peak, sizes))
-            total = np.add.reduceat(chances, starts)
-            chances /= np.repeat(total * len(starts), sizes)
-            value = float((np.log(total) + peak).mean() - wanted @ weights + penalty * weights @ weights)
-            return value, chances @ features - wanted + 2 * penalty * weights
-
-        found = minimize(loss, np.zeros(len(spread)), jac=True, method="L-BFGS-B", options={"maxiter": 200})
-        return cls(tuple(names), tuple(float(weight) for weight in found.x / spread))
+    @classmethod
+    def unlearned(cls, names: Sequence[str]) -> Fusion:
+        """Weights for logs that are too small to learn any."""
+        plain = {"ease.score": 0.36, "transitions.score": 0.9, "tokens.score": 0.3}
+        kept = {name: weight for name, weight in plain.items() if name in names}
+        return cls(LogLinear(tuple(kept), tuple(kept.values())))
 
     def scores(self, pool: Pool) -> Floats:
-        """float32 [n_pairs]."""
-        return np.asarray(_columns(pool, self.names) @ np.array(self.weights), dtype=np.float32)
+        """float32 [n_pairs]; compare within a user only."""
+        return self.trees.scores(pool, self.base.scores(pool))
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "names": list(self.base.names),
+            "weights": list(self.base.weights),
+            "tree_features": list(self.trees.names),
+            "trees": self.trees.text,
+            "curve": {str(length): value for length, value in self.trees.curve.items()},
+        }
 
-def ranked(pool: Pool, scores: Floats, k: int) -> tuple[Ints, Floats]:
-    """Each user's best candidates: items int64 [n_users, k], -1 for none, and their scores; ties by catalogue."""
-    order = np.lexsort((pool.items, -scores, pool.users))
-    sizes = pool.sizes
-    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept = order[place < k]
-    place = place[place < k]
-    items = np.full((pool.n_users, k), -1, dtype=np.int64)
-    best = np.full((pool.n_users, k), -np.inf, dtype=np.float32)
-    items[pool.users[kept], place] = pool.items[kept]
-    best[pool.users[kept], place] = scores[kept]
-    return items, best
-
-
-def _columns(pool: Pool, names: Sequence[str]) -> Floats:
-    missing = [name for name in names if name not in pool.names]
-    if missing:
-        raise DataError(f"the pool has no feature {', '.join(missing)}; it has {', '.join(pool.names)}")
-    return pool.features[:, [pool.names.index(name) for name in names]]
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Fusion:
+        """From `to_dict`."""
+        curve = {int(length): float(value) for length, value in body["curve"].items()}
+        trees = Boosted(tuple(body["tree_features"]), str(body["trees"]), curve)
+        return cls(LogLinear(tuple(body["names"]), tuple(body["weights"])), trees)

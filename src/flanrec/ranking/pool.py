@@ -69,6 +69,37 @@ class Pool:
         """Whether a pair is the answer of its user, int64 [n_users]: bool [n_pairs]."""
         return np.asarray(self.items == answers[self.users])
 
+    def best(self, scores: Floats, k: int) -> tuple[Ints, Floats]:
+        """Each user's best candidates by their scores, float32 [n_pairs]; equal ones by rising catalogue index.
+
+        Returns
+        -------
+        items, scores
+            int64 and float32 [n_users, k], -1 and -inf where there are no more candidates.
+        """
+        order = np.lexsort((self.items, -scores, self.users))
+        sizes = self.sizes
+        place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        kept, place = order[place < k], place[place < k]
+        items = np.full((self.n_users, k), -1, dtype=np.int64)
+        best = np.full((self.n_users, k), -np.inf, dtype=np.float32)
+        items[self.users[kept], place] = self.items[kept]
+        best[self.users[kept], place] = scores[kept]
+        return items, best
+
+    @classmethod
+    def joined(cls, pools: Sequence[Pool]) -> Pool:
+        """Pools of different users, with the same features, one after the other."""
+        counts = [pool.n_users for pool in pools]
+        users = [pool.users + before for pool, before in zip(pools, np.cumsum([0, *counts[:-1]]), strict=True)]
+        return cls(
+            np.concatenate(users),
+            np.concatenate([pool.items for pool in pools]),
+            np.concatenate([pool.features for pool in pools]),
+            pools[0].names,
+            sum(counts),
+        )
+
 
 def best_of_each(
     scores: Mapping[str, Floats],

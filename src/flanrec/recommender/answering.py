@@ -14,7 +14,7 @@ from flanrec.catalogue.people import Person
 from flanrec.errors import SettingsError
 from flanrec.ranking.features import Features
 from flanrec.recommender import requests
-from flanrec.recommender.fused import FusedReading
+from flanrec.recommender.fused import FusedReading, Gatherer
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading
 from flanrec.recommender.settings import RecommenderSettings
@@ -120,14 +120,14 @@ class Answering:
     def fused_reading(self) -> FusedReading:
         """All sources in one ranking."""
         parts, settings = self.parts, self.settings
-        return FusedReading(
+        gatherer = Gatherer(
             parts.behaviour,
-            parts.fusion,
             Features(settings.fusion.depth),
             self.token_reading,
             parts.unit_texts,
             spoken=settings.tokens_are_fused,
         )
+        return FusedReading(gatherer, parts.fusion)
 
     @property
     def word_reading(self) -> WordReading:

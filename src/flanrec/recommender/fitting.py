@@ -8,7 +8,6 @@ from pathlib import Path
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import fingerprint
-from flanrec.backbone.prompts import PromptEncoder
 from flanrec.backbone.vocabulary import check_readable
 from flanrec.catalogue import Catalogue
 from flanrec.data import Dataset
@@ -66,7 +65,7 @@ def fit(
         backbone = replace(done, source=backbone.source)
     tokens, reports["item tokens"] = stages.tune_tokens(backbone, material, folder, resume, told)
     calibration = stages.calibrate(backbone, material)
-    fusion = stages.fuse(material, tokens, PromptEncoder(backbone))
+    fusion = stages.fuse(backbone, material, tokens)
     steps = reports["item tokens"].best_step
     if settings.tokens.refit and steps:
         everything = _material(backbone, settings, known, known.with_interactions(known.interactions.head(0)), identity)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,86 +11,25 @@ from torch.nn import functional
 
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.people import Person
-from flanrec.metrics import UserItems
-from flanrec.ranking.boosting import Boosted, BoostingSettings
 from flanrec.ranking.features import Behaviour, Features
-from flanrec.ranking.fusion import LogLinear, ranked
+from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
-from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, each_asking
+from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
 
 Floats = NDArray[np.float32]
 _TOGETHER = 64
 _FADING = 0.9
 
-BASE = (
-    "ease.score", "transitions.score", "near.score", "neighbours.score", "popularity.score", "recent7.score",
-    "likeness.score", "years.score", "text.score", "tokens.score",
-)  # fmt: skip
-"""Features of the log-linear part, where a pool has them."""
 
-
-@dataclass(frozen=True)
-class Fusion:
-    """What was learned of how to fuse.
-
-    Attributes
-    ----------
-    base
-        The log-linear part.
-    trees
-        Its corrections.
-    """
-
-    base: LogLinear
-    trees: Boosted = field(default_factory=lambda: Boosted((), ""))
-
-    @classmethod
-    def fit(cls, pool: Pool, answers: Ints, boosting: BoostingSettings | None, seed: int) -> Fusion:
-        """Learn from held-out events; with too few of them every source weighs as in the closed-form blend."""
-        base = LogLinear.fit(pool, answers, [name for name in BASE if name in pool.names])
-        if base is None:
-            return cls.unlearned(pool.names)
-        if boosting is None:
-            return cls(base)
-        return cls(base, Boosted.fit(pool, base.scores(pool), answers, boosting, seed))
-
-    @classmethod
-    def unlearned(cls, names: Sequence[str]) -> Fusion:
-        """Weights for logs that are too small to learn any."""
-        plain = {"ease.score": 0.36, "transitions.score": 0.9, "tokens.score": 0.3}
-        kept = {name: weight for name, weight in plain.items() if name in names}
-        return cls(LogLinear(tuple(kept), tuple(kept.values())))
-
-    def scores(self, pool: Pool) -> Floats:
-        """float32 [n_pairs]; compare within a user only."""
-        return self.trees.scores(pool, self.base.scores(pool))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "names": list(self.base.names),
-            "weights": list(self.base.weights),
-            "tree_features": list(self.trees.names),
-            "trees": self.trees.text,
-            "curve": {str(length): value for length, value in self.trees.curve.items()},
-        }
-
-    @classmethod
-    def from_dict(cls, body: Mapping[str, Any]) -> Fusion:
-        """From `to_dict`."""
-        curve = {int(length): float(value) for length, value in body["curve"].items()}
-        trees = Boosted(tuple(body["tree_features"]), str(body["trees"]), curve)
-        return cls(LogLinear(tuple(body["names"]), tuple(body["weights"])), trees)
-
-
-class FusedReading:
-    """Ranks by the fusion; a wish moves the list by what the item tokens make of it.
-
-    Where words are said, an item's score changes by the log ratio of its item-token probabilities with and
-    without them: the history speaks through all sources, the words through the language model.
+class Gatherer:
+    """Makes the pools of the fused reading: what every source says, the language model's part included.
 
     Parameters
     ----------
+    behaviour
+        The closed-form sources.
+    features
+        How many candidates each source names.
     tokens
         The item-token reading.
     texts
@@ -101,26 +39,97 @@ class FusedReading:
     """
 
     def __init__(
-        self,
-        behaviour: Behaviour,
-        fusion: Fusion,
-        features: Features,
-        tokens: TokenReading,
-        texts: Floats,
-        *,
-        spoken: bool,
+        self, behaviour: Behaviour, features: Features, tokens: TokenReading, texts: Floats, *, spoken: bool
     ) -> None:
         self.behaviour = behaviour
-        self.fusion = fusion
         self.features = features
         self.tokens = tokens
         self.texts = texts
         self.spoken = spoken
 
-    def said_by_text(self, users: Sequence[Person], plain: Floats | None) -> dict[str, Floats]:
-        """What comes from the language model: its item tokens where they are fused, and the likeness of texts."""
-        told = {"text": np.stack([self.texts @ _profile(self.texts, user.items) for user in users])}
-        return told if plain is None or not self.spoken else {**told, "tokens": plain}
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return self.tokens.tokens.n_items
+
+    def pools(
+        self,
+        users: Sequence[Person],
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        fewest: int = 1,
+        excluded: Sequence[Ints] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        everything: bool = False,
+    ) -> Iterator[tuple[slice, Pool, Floats]]:
+        """Yield slices of the users with their pool, and what the words change of its scores.
+
+        Parameters
+        ----------
+        fewest
+            Candidates a user at least, where so many items are open.
+        excluded, allowed
+            As `closed_items` takes them.
+        everything
+            Take all items as candidates, excluded ones with the last rank.
+
+        Yields
+        ------
+        part
+            Rows of the users.
+        pool
+            With them as users 0, 1, ...
+        change
+            float32 [n_pairs], the log ratio of the item-token probabilities with and without a wish or an aversion;
+            zeros where nothing is said.
+        """
+        asked = each_asking(asking, len(users))
+        for first in range(0, len(users), _TOGETHER):
+            part = slice(first, min(first + _TOGETHER, len(users)))
+            shape = (part.stop - part.start, self.n_items)
+            closed = closed_items(shape, excluded and excluded[part], allowed)
+            yield part, *self._pool(users[part], asked[part], closed, fewest, everything)
+
+    def _pool(
+        self, users: Sequence[Person], asked: Sequence[Asking], closed: NDArray[np.bool_], fewest: int,
+        everything: bool,
+    ) -> tuple[Pool, Floats]:  # fmt: skip
+        worded = any(said.wish != "" or said.avoid != "" for said in asked)
+        scores: dict[str, Floats] = {
+            "text": np.stack([self.texts @ _profile(self.texts, user.items) for user in users])
+        }
+        also: list[Floats] = []
+        change = np.zeros(closed.shape, dtype=np.float32)
+        if self.spoken or worded:
+            plain = self.tokens.scores(users, [replace(said, wish="", avoid="") for said in asked])
+            if self.spoken:
+                scores["tokens"] = plain
+            if worded:
+                said = self.tokens.scores(users, asked)
+                change = said - plain
+                also = [said, change]
+        pool = replace(self.features, depth=max(self.features.depth, fewest)).pool(
+            self.behaviour,
+            [user.items for user in users],
+            [user.moment for user in users],
+            closed,
+            scores,
+            also,
+            everything,
+        )
+        return pool, change[pool.users, pool.items]
+
+
+class FusedReading:
+    """Ranks by the fusion; a wish moves the list by what the item tokens make of it.
+
+    Where words are said, an item's score changes by the log ratio of its item-token probabilities with and
+    without them: the history speaks through all sources, the words through the language model.
+    """
+
+    def __init__(self, gatherer: Gatherer, fusion: Fusion) -> None:
+        self.gatherer = gatherer
+        self.fusion = fusion
 
     def top(
         self,
@@ -132,20 +141,15 @@ class FusedReading:
         allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[Ints, Floats]:
         """The `k` best items of each user, as `TokenReading.top` returns them."""
-        items = np.full((len(users), k), -1, dtype=np.int64)
-        scores = np.full((len(users), k), -np.inf, dtype=np.float32)
-        asked = each_asking(asking, len(users))
-        for first in range(0, len(users), _TOGETHER):
-            part = slice(first, min(first + _TOGETHER, len(users)))
-            closed = closed_items(
-                users[part], self.tokens.tokens.n_items, None if excluded is None else excluded[part], allowed
-            )
-            items[part], scores[part] = ranked(*self._judged(users[part], k, asked[part], closed), k)
-        return items, scores
+        pools = self.gatherer.pools(users, asking, fewest=k, excluded=excluded, allowed=allowed)
+        return filled(
+            (len(users), k),
+            ((part, *pool.best(self.fusion.scores(pool) + change, k)) for part, pool, change in pools),
+        )
 
     def scores(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> Floats:
         """The score of every item: float32 [n_users, n_items]; compare within a user only."""
-        found = np.empty((len(users), self.tokens.tokens.n_items), dtype=np.float32)
+        found = np.empty((len(users), self.gatherer.n_items), dtype=np.float32)
         for part, pool, change in self._everything(users, asking):
             found[part] = (self.fusion.scores(pool) + change).reshape(-1, found.shape[1])
         return found
@@ -182,38 +186,8 @@ class FusedReading:
     def _everything(
         self, users: Sequence[Person], asking: Asking | Sequence[Asking]
     ) -> Iterator[tuple[slice, Pool, Floats]]:
-        """Slices of the users with all items as candidates, and what the words change of their scores."""
-        asked = each_asking(asking, len(users))
-        for first in range(0, len(users), _TOGETHER):
-            part = slice(first, min(first + _TOGETHER, len(users)))
-            seen = [np.unique(user.items) for user in users[part]]
-            closed = closed_items(users[part], self.tokens.tokens.n_items, seen, None)
-            yield part, *self._asked(users[part], 1, asked[part], closed, everything=True)
-
-    def _judged(
-        self, users: Sequence[Person], k: int, asked: Sequence[Asking], closed: NDArray[np.bool_]
-    ) -> tuple[Pool, Floats]:
-        """Candidates, at least `k` a user where there are so many, and their scores."""
-        pool, change = self._asked(users, k, asked, closed)
-        return pool, self.fusion.scores(pool) + change
-
-    def _asked(
-        self, users: Sequence[Person], k: int, asked: Sequence[Asking], closed: NDArray[np.bool_], *,
-        everything: bool = False,
-    ) -> tuple[Pool, Floats]:  # fmt: skip
-        """Candidates with their features, and what the words change of their scores."""
-        worded = any(said.wish != "" or said.avoid != "" for said in asked)
-        plain = self.tokens.scores(users) if self.spoken or worded else None
-        given = self.said_by_text(users, plain)
-        histories, moments = [user.items for user in users], [user.moment for user in users]
-        features = replace(self.features, depth=max(self.features.depth, k))
-        if plain is None or not worded:
-            pool = features.pool(self.behaviour, histories, moments, closed, given, everything=everything)
-            return pool, np.zeros(len(pool.users), dtype=np.float32)
-        said = self.tokens.scores(users, asked)
-        also = [said, said - plain]
-        pool = features.pool(self.behaviour, histories, moments, closed, given, also=also, everything=everything)
-        return pool, (said - plain)[pool.users, pool.items]
+        seen = [np.unique(user.items) for user in users]
+        return self.gatherer.pools(users, asking, excluded=seen, everything=True)
 
 
 def unit_texts(tokens: ItemTokens) -> Floats:
@@ -223,31 +197,8 @@ def unit_texts(tokens: ItemTokens) -> Floats:
 
 
 def _profile(vectors: Floats, history: Ints) -> Floats:
-    """The mean vector of a history, newer events weighing more."""
+    """The mean vector of a history, newer events weighing more: float32 [d_model], zeros for none."""
     if not len(history):
         return np.zeros(vectors.shape[1], dtype=np.float32)
     weights = _FADING ** np.arange(len(history) - 1, -1, -1)
     return np.asarray(weights @ vectors[history] / weights.sum(), dtype=np.float32)
-
-
-def closed_items(
-    users: Sequence[Person],
-    n_items: int,
-    excluded: Sequence[Ints] | None,
-    allowed: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
-    """Which items may not come: bool [n_users, n_items]."""
-    closed = np.zeros((len(users), n_items), dtype=bool)
-    if allowed is not None:
-        closed[:, ~allowed] = True
-    for row, items in enumerate(excluded or ()):
-        closed[row, items] = True
-    return closed
-
-
-def first_answers(answers: UserItems) -> Ints:
-    """The first answer of each user: int64 [n_users], -1 for none."""
-    starts, ends = answers.offsets[:-1], answers.offsets[1:]
-    found = np.full(len(starts), -1, dtype=np.int64)
-    found[ends > starts] = answers.items[starts[ends > starts]]
-    return found

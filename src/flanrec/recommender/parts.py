@@ -21,8 +21,9 @@ from flanrec.catalogue.prompter import Prompter
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
 from flanrec.ranking.features import Behaviour
+from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
-from flanrec.recommender.fused import Fusion, unit_texts
+from flanrec.recommender.fused import unit_texts
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 

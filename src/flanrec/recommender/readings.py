@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,16 +110,13 @@ class TokenReading:
         allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[Ints, Floats]:
         """The `k` best items of each user, as `generate_items` returns them."""
-        items = np.full((len(users), k), -1, dtype=np.int64)
-        scores = np.full((len(users), k), -np.inf, dtype=np.float32)
-        for part, found in self.batches(users, asking):
-            if allowed is not None:
-                found[:, ~allowed] = -np.inf
-            for row, closed in enumerate(excluded[part] if excluded is not None else ()):
-                found[row, closed] = -np.inf
-            best = top_k(found, k)
-            items[part], scores[part] = best.items, best.scores
-        return items, scores
+        return filled(
+            (len(users), k),
+            (
+                (part, *top_k(found, k, closed_items(found.shape, excluded and excluded[part], allowed)))
+                for part, found in self.batches(users, asking)
+            ),
+        )
 
 
 class WordReading:
@@ -247,3 +245,32 @@ class MatchReading:
 def each_asking(asking: Asking | Sequence[Asking], count: int) -> Sequence[Asking]:
     """What each of several users asks."""
     return [asking] * count if isinstance(asking, Asking) else asking
+
+
+def filled(shape: tuple[int, int], parts: Iterable[tuple[slice, Ints, NDArray[Any]]]) -> tuple[Ints, Floats]:
+    """Lists of parts of the users as those of all: items int64 and scores float32 of the shape [n_users, k]."""
+    items = np.full(shape, -1, dtype=np.int64)
+    scores = np.full(shape, -np.inf, dtype=np.float32)
+    for part, found, values in parts:
+        items[part], scores[part] = found, values
+    return items, scores
+
+
+def closed_items(
+    shape: tuple[int, ...], excluded: Sequence[Ints] | None, allowed: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Which items may not come: bool of the shape [n_users, n_items].
+
+    Parameters
+    ----------
+    excluded
+        Of each user.
+    allowed
+        bool [n_items], what alone may come; None for everything.
+    """
+    closed = np.zeros(shape, dtype=bool)
+    if allowed is not None:
+        closed[:, ~allowed] = True
+    for row, items in enumerate(excluded or ()):
+        closed[row, items] = True
+    return closed

@@ -16,8 +16,8 @@ from flanrec.backbone import Backbone, load_backbone
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.data import Dataset
 from flanrec.errors import CheckpointError
+from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
-from flanrec.recommender.fused import Fusion
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.settings import RecommenderSettings
 
