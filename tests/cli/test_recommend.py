@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from flanrec.data.dataset import Dataset
@@ -117,6 +118,21 @@ def test_generation_gives_titles_of_the_catalogue_nobody_has_seen(
     assert not {row["item_id"] for row in rows} & seen_by(numbered, 3)
     titles = dict(numbered.items.select("item_id", "title").iter_rows())
     assert all(row["title"] == titles[row["item_id"]] for row in rows)
+
+
+def test_sources_say_what_each_gave(flanrec: Flanrec, trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "recs.csv"
+    said = flanrec("recommend", "--model", trained.model, "--user", 3, "--k", 4, "--wish", "comedy", "--sources",
+                   "--out", out)  # fmt: skip
+    assert said.code == 0, said.err
+    table = pl.read_csv(out)
+    assert table.columns[:4] == ["user_id", "item_id", "score", "rank"]
+    assert {"from_ease", "from_transitions", "from_tokens", "from_words"} <= set(table.columns)
+    total = table.select(pl.sum_horizontal(cs.starts_with("from_"))).to_series() - table["score"]
+    assert total.max() - total.min() < 1e-3  # type: ignore[operator]
+    refused = flanrec("recommend", "--model", trained.model, "--user", 3, "--sources", "--reading", "generate")
+    assert refused.code == 2
+    assert "no sources to tell apart" in refused.err
 
 
 def test_somebody_must_be_named_in_one_way(flanrec: Flanrec, trained: Trained, users_file: Path) -> None:

@@ -41,12 +41,10 @@ def test_further_scores_name_candidates_without_a_rank() -> None:
     assert best_of_each(scores, closed, 1, everything=True)[1].tolist() == [0, 1, 2, 3]
 
 
-def test_a_pool_parts_with_sources_and_users() -> None:
+def test_a_pool_parts_with_users() -> None:
     features = np.arange(12, dtype=np.float32).reshape(4, 3)
     pool = Pool(np.array([0, 0, 2, 2]), np.array([1, 5, 1, 3]), features, ("a.score", "ab.score", "a.rank"), 3)
     assert pool.sizes.tolist() == [2, 0, 2]
-    assert pool.without("a").names == ("ab.score",)
-    assert pool.without("a").features[:, 0].tolist() == [1.0, 4.0, 7.0, 10.0]
     assert pool.of(np.array([False, True, True])).items.tolist() == [1, 3]
     assert pool.is_answer(np.array([5, 1, -1])).tolist() == [False, True, False, False]
     with pytest.raises(DataError, match="names"):

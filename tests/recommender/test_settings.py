@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from flanrec.errors import SettingsError
-from flanrec.recommender import PRESETS, RecommenderSettings
+from flanrec.recommender import PRESETS, RecommenderSettings, TokenTuning
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -19,6 +19,12 @@ def test_presets_differ_in_what_they_spend() -> None:
     assert fast.words.steps == 0 < balanced.words.steps < best.words.steps
     assert fast.tokens.passes < balanced.tokens.passes < best.tokens.passes
     assert best.tokens.refit
+
+
+def test_a_teacher_and_label_smoothing_exclude_each_other() -> None:
+    assert TokenTuning(smoothing=0.1, teacher="none").smoothing == 0.1
+    with pytest.raises(ValidationError, match="set teacher to none"):
+        TokenTuning(smoothing=0.1)
 
 
 def test_unknown_names_are_refused() -> None:

@@ -25,7 +25,8 @@ from flanrec.instructions import Templates
 from flanrec.instructions.text import occurs
 from flanrec.tuning.objectives.answers import Question
 from flanrec.tuning.objectives.match import Judgement
-from flanrec.tuning.questions import Questions, TextQuestions, user_likes
+from flanrec.tuning.questions import Questions, user_likes
+from flanrec.tuning.text_questions import TextQuestions
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=60, deadline=None)

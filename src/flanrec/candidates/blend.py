@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 from flanrec.candidates.base import Arrays, Floats, Ints, Scorer, Source, named_array
 from flanrec.candidates.ease import Ease, FittedEase
 from flanrec.candidates.popularity import FittedPopularity, Popularity
+from flanrec.candidates.scales import log_smoothed, standardised
 from flanrec.candidates.transitions import FittedTransitions, Transitions
 from flanrec.data.sequences import Sequences
 
@@ -95,14 +96,11 @@ class FittedBlend:
         return scores
 
     def _features(self, histories: Sequence[Ints]) -> tuple[Floats, Floats]:
-        near = self.ease.scores(histories)
-        if not near.size:
-            return near, near
-        spread = near.std(axis=1, keepdims=True)
-        standardised = (near - near.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        shares = np.exp(self.popularity.scores(histories))
-        smoothed = np.log(self.transitions.scores(histories) + self.source.smoothing * shares)
-        return standardised, smoothed
+        shares = self.popularity.scores([np.zeros(0, dtype=np.int64)])[0]
+        return (
+            standardised(self.ease.scores(histories)),
+            log_smoothed(self.transitions.scores(histories), shares, self.source.smoothing),
+        )
 
     def tuned(self, histories: Sequence[Ints], answers: Sequence[int] | Ints, seed: int = 0) -> FittedBlend:
         """The same sources with the weights that make what came next likeliest.

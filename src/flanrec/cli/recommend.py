@@ -48,6 +48,11 @@ def recommend(
     stored = lists.users_file is not None or bool(lists.user)
     if stored + (histories is not None) + bool(history) != 1:
         raise SettingsError("say for whom: --users-file or --user, or --histories, or --history, and only one of them")
+    from flanrec.recommender import Asking
+    from flanrec.recommender.requests import check_sources, warn_of_strangers
+    from flanrec.recommender.tables import recommendations
+
+    check_sources(reading.value, sources)
     check_out(lists.out)
     recommender = saved.load()
     if histories is not None:
@@ -57,10 +62,6 @@ def recommend(
     else:
         ids = user_ids(recommender, lists.users_file, lists.user or ())
         persons = recommender.people(ids)
-    from flanrec.recommender import Asking
-    from flanrec.recommender.requests import warn_of_strangers
-    from flanrec.recommender.tables import recommendations
-
     warn_of_strangers(persons)
     parts = recommender.parts
     only = None if only_file is None else item_ids(recommender, only_file)
@@ -85,7 +86,7 @@ def recommend(
                 advance(len(persons[part]))
     table = recommendations(ids, items, scores, parts.dataset, parts.catalogue.item_ids)
     if sources:
-        table = table.with_columns(recommender.given(persons, items, Asking(lists.wish, lists.avoid), reading.value))
+        table = table.with_columns(recommender.source_columns(persons, items, Asking(lists.wish, lists.avoid)))
     titles = dict(zip(parts.catalogue.item_ids, parts.catalogue.titles, strict=True))
     deliver(table, titles, lists.out, saved.as_json)
 

@@ -29,6 +29,8 @@ class BoostingSettings:
     leaves, least_pairs, learning_rate, l2, features, truncation
         Of each tree: leaves, pairs in a leaf at least, its weight, ridge on leaf values, share of the features it
         may use; and how far down a list pairs count.
+    threads
+        To grow with; 0 for one a core.
     """
 
     rounds: int = 200
@@ -91,6 +93,11 @@ class Boosted:
             float32 [n_pairs], the scores to correct.
         answers
             int64 [n_users], what each user took.
+
+        Returns
+        -------
+        Boosted
+            Without trees where none are better than some, or too few users have their answer in the pool.
         """
         right = pool.is_answer(answers)
         heard = np.zeros(pool.n_users, dtype=bool)
@@ -120,6 +127,7 @@ class Boosted:
 
     @cached_property
     def _trees(self) -> lightgbm.Booster:
+        check_trees(self.text, len(self.names))
         try:
             return lightgbm.Booster(model_str=self.text)
         except lightgbm.basic.LightGBMError as problem:
@@ -133,13 +141,47 @@ class Boosted:
         found = base + self._trees.predict(pool.features[:, columns], num_threads=1)
         return np.asarray(found, dtype=np.float32)
 
-    def importance(self) -> dict[str, float]:
-        """Share of each feature in what the trees gained, largest first; empty without trees."""
-        if not self.text:
-            return {}
-        gained = self._trees.feature_importance("gain")
-        shares = gained / max(float(gained.sum()), 1e-12)
-        return {self.names[at]: float(shares[at]) for at in np.argsort(-shares) if shares[at] > 0}
+
+def check_trees(text: str, n_features: int) -> None:
+    """Refuse trees that point outside themselves or their features, which LightGBM follows without looking.
+
+    Parameters
+    ----------
+    text
+        LightGBM's text form.
+    n_features
+        Columns that the trees may split on.
+
+    Raises
+    ------
+    CheckpointError
+        A tree is malformed.
+    """
+    refused = CheckpointError("the trees of the fusion are damaged; save the model again")
+    head, *trees = text.split("\nTree=")
+    if f"\nmax_feature_idx={n_features - 1}\n" not in head or not trees:
+        raise refused
+    for tree in trees:
+        fields = dict(line.partition("=")[::2] for line in tree.split("\n\n")[0].splitlines()[1:])
+        try:
+            leaves, categorical = int(fields["num_leaves"]), int(fields["num_cat"])
+            values = [float(value) for value in fields["leaf_value"].split()]
+            splits, left, right = (
+                [int(value) for value in fields.get(name, "").split()]
+                for name in ("split_feature", "left_child", "right_child")
+            )
+        except (KeyError, ValueError):
+            raise refused from None
+        # Children count nodes from 0, and leaves from -1 downwards; a node comes before its children.
+        forward = all(
+            -leaves <= child < leaves - 1 and (child < 0 or child > node)
+            for side in (left, right)
+            for node, child in enumerate(side)
+        )
+        sizes = {len(splits), len(left), len(right)} == {leaves - 1} and len(values) == leaves
+        inside = all(0 <= feature < n_features for feature in splits)
+        if categorical or leaves < 1 or not (sizes and inside and forward and np.isfinite(values).all()):
+            raise refused
 
 
 def _grow(

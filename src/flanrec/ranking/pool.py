@@ -55,11 +55,6 @@ class Pool:
         """One feature of all pairs."""
         return self.features[:, self.names.index(name)]
 
-    def without(self, prefix: str) -> Pool:
-        """The same pairs without the features whose name is `prefix` or begins with it and a dot."""
-        kept = [at for at, name in enumerate(self.names) if name != prefix and not name.startswith(f"{prefix}.")]
-        return Pool(self.users, self.items, self.features[:, kept], tuple(self.names[at] for at in kept), self.n_users)
-
     def of(self, chosen: NDArray[np.bool_]) -> Pool:
         """The pairs of some users, bool [n_users]; the others have no candidates."""
         kept = chosen[self.users]

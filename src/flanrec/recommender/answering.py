@@ -95,18 +95,19 @@ class Answering:
             return self.word_reading.top(persons, width, asking, excluded=excluded, allowed=allowed, progress=progress)
         raise SettingsError(f"reading {reading!r} is not known; use one of {', '.join(READINGS)}")
 
-    def given(
-        self, persons: Sequence[Person], items: NDArray[np.int64], asking: Asking, reading: Reading
-    ) -> list[pl.Series]:
-        """What every source gave each item of ranked lists, a column a source, rows as in `recommend`.
+    def source_columns(self, persons: Sequence[Person], items: NDArray[np.int64], asking: Asking) -> list[pl.Series]:
+        """What every source of the fused reading gave each item of ranked lists.
 
-        Raises
-        ------
-        SettingsError
-            The reading has no sources.
+        Parameters
+        ----------
+        items
+            int64 [n_persons, k], -1 for none.
+
+        Returns
+        -------
+        list of polars.Series
+            ``from_ease`` and so on, float64, a value an item, rows as in `recommend`.
         """
-        if reading != "fused":
-            raise SettingsError(f"reading {reading!r} has no sources to tell apart; ask for them with reading 'fused'")
         row, column = np.nonzero(items >= 0)
         found = self.fused_reading.contributions(persons, items, asking)
         return [pl.Series(f"from_{name}", values[row, column].astype(np.float64)) for name, values in found.items()]

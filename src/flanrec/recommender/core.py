@@ -191,11 +191,12 @@ class Recommender(Answering):
         NotFoundError
             An item of history, only or without is unknown.
         """
+        requests.check_sources(reading, sources)
         ids, persons = requests.all_of(self.parts, users, history, attributes)
         asking = Asking(wish, avoid)
         items, scores = self.rank(persons, k, asking, reading=reading, seen=seen, only=only, without=without)
         table = recommendations(ids, items, scores, self.parts.dataset, self.parts.catalogue.item_ids)
-        return table.with_columns(self.given(persons, items, asking, reading)) if sources else table
+        return table.with_columns(self.source_columns(persons, items, asking)) if sources else table
 
     def match(self, pairs: pl.DataFrame, progress: Callable[[int], None] | None = None) -> pl.DataFrame:
         """How probable it is that users like items.

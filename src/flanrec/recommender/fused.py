@@ -11,14 +11,13 @@ from torch.nn import functional
 
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.people import Person
-from flanrec.ranking.features import Behaviour, Features
+from flanrec.ranking.features import Behaviour, Features, likeness
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
 from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
 
 Floats = NDArray[np.float32]
 _TOGETHER = 64
-_FADING = 0.9
 
 
 class Gatherer:
@@ -95,9 +94,8 @@ class Gatherer:
         everything: bool,
     ) -> tuple[Pool, Floats]:  # fmt: skip
         worded = any(said.wish != "" or said.avoid != "" for said in asked)
-        scores: dict[str, Floats] = {
-            "text": np.stack([self.texts @ _profile(self.texts, user.items) for user in users])
-        }
+        histories = [user.items for user in users]
+        scores = {"text": likeness(self.texts, histories)}
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
         if self.spoken or worded:
@@ -110,12 +108,12 @@ class Gatherer:
                 also = [said, change]
         pool = replace(self.features, depth=max(self.features.depth, fewest)).pool(
             self.behaviour,
-            [user.items for user in users],
+            histories,
             [user.moment for user in users],
             closed,
-            scores,
-            also,
-            everything,
+            given=scores,
+            also=also,
+            everything=everything,
         )
         return pool, change[pool.users, pool.items]
 
@@ -194,11 +192,3 @@ def unit_texts(tokens: ItemTokens) -> Floats:
     """What the encoder says of each item's text, as vectors of length one: float32 [n_items, d_model]."""
     found: Floats = functional.normalize(tokens.text_output, dim=1).float().cpu().numpy()
     return found
-
-
-def _profile(vectors: Floats, history: Ints) -> Floats:
-    """The mean vector of a history, newer events weighing more: float32 [d_model], zeros for none."""
-    if not len(history):
-        return np.zeros(vectors.shape[1], dtype=np.float32)
-    weights = _FADING ** np.arange(len(history) - 1, -1, -1)
-    return np.asarray(weights @ vectors[history] / weights.sum(), dtype=np.float32)

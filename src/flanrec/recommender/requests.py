@@ -119,6 +119,12 @@ def allowed_items(catalogue: Catalogue, only: Iterable[Any] | None, without: Ite
     return allowed
 
 
+def check_sources(reading: str, sources: bool) -> None:
+    """Raise SettingsError where a reading is asked for sources that it has not."""
+    if sources and reading != "fused":
+        raise SettingsError(f"reading {reading!r} has no sources to tell apart; ask for them with reading 'fused'")
+
+
 def check_k(k: int) -> None:
     """Raise SettingsError where a list would have no place for an item."""
     if k < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flanrec.catalogue.item_tokens import ItemTokenSettings
 from flanrec.errors import SettingsError
@@ -112,6 +112,12 @@ class TokenTuning(_Settings):
     """Measurements without improvement before it stops."""
     refit: bool = False
     """Tune once more from the start on training and validation events, as many steps as were best."""
+
+    @model_validator(mode="after")
+    def _smoothed_by_one(self) -> TokenTuning:
+        if self.smoothing and self.teacher != "none":
+            raise ValueError(f"smoothing is {self.smoothing}, but a teacher smooths already; set teacher to none")
+        return self
 
 
 class FusionSettings(_Settings):

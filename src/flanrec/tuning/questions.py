@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
-from flanrec.data.dataset import Dataset
 from flanrec.errors import DataError
 from flanrec.instructions import LeakError, Task, tasks
 from flanrec.instructions.profiles import taste_summary
@@ -233,68 +232,6 @@ class Questions:
 def _seen_but(person: Person, came: NDArray[np.int64]) -> tuple[int, ...]:
     """The items of a history that did not come again."""
     return tuple(np.setdiff1d(person.items, came).tolist())
-
-
-class TextQuestions:
-    """Draws questions about items' own texts and about reviews."""
-
-    def __init__(self, dataset: Dataset, prompter: Prompter) -> None:
-        self.prompter = prompter
-        catalogue = prompter.catalogue
-        self.described = [item for item, text in enumerate(catalogue.texts) if text]
-        self.reviews: list[tuple[str, float]] = []
-        self.low = self.high = 0.0
-        if dataset.reviews is not None and "rating" in dataset.reviews.columns:
-            rated = dataset.reviews.drop_nulls(["rating"])
-            texts, ratings = rated["text"].to_list(), rated["rating"].to_list()
-            self.reviews = [(text, float(rating)) for text, rating in zip(texts, ratings, strict=True) if text]
-        if self.reviews:
-            self.low = min(rating for _, rating in self.reviews)
-            self.high = max(rating for _, rating in self.reviews)
-
-    def item_from_description(self, rng: np.random.Generator) -> Question:
-        """Which item a text describes."""
-
-        def task_of(item: int) -> Task:
-            catalogue = self.prompter.catalogue
-            return tasks.item_from_description(
-                catalogue.texts[item], catalogue.titles[item], category=catalogue.categories[item], **self._naming
-            )
-
-        return self._about_an_item(rng, task_of, 1.0)
-
-    def description_from_item(self, rng: np.random.Generator) -> Question:
-        """What a text about an item says."""
-
-        def task_of(item: int) -> Task:
-            catalogue = self.prompter.catalogue
-            text = " ".join(catalogue.texts[item].split()[:40])
-            return tasks.description_from_item(
-                catalogue.titles[item], text, category=catalogue.categories[item], **self._naming
-            )
-
-        return self._about_an_item(rng, task_of, 0.2)
-
-    def _about_an_item(self, rng: np.random.Generator, task_of: Callable[[int], Task], weight: float) -> Question:
-        """Ask about a described item, another one where the answer stands among the facts."""
-        for _ in range(_TRIES):
-            try:
-                example = self.prompter.word(task_of(int(rng.choice(self.described))), rng)
-            except LeakError:
-                continue
-            return Question(example.prompt, (example.target,), (weight,))
-        raise LeakError(f"{_TRIES} items in a row had title and text contain each other; give items longer texts")
-
-    @property
-    def _naming(self) -> dict[str, str]:
-        return {"noun": self.prompter.noun, "nouns": self.prompter.nouns}
-
-    def review_rating(self, rng: np.random.Generator) -> Question:
-        """Which rating a review came with."""
-        review, rating = self.reviews[int(rng.integers(len(self.reviews)))]
-        task = tasks.review_rating(review, rating, low=self.low, high=self.high)
-        example = self.prompter.word(task, rng)
-        return Question(example.prompt, (example.target,), (1.0,))
 
 
 def user_likes(user: Person, liked_rating: float) -> tuple[float, float]:

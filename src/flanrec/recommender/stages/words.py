@@ -19,7 +19,8 @@ from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingRep
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
 from flanrec.tuning.objectives.match import MatchObjective
 from flanrec.tuning.objectives.titles import TitleObjective
-from flanrec.tuning.questions import Questions, TextQuestions
+from flanrec.tuning.questions import Questions
+from flanrec.tuning.text_questions import TextQuestions
 
 _GENERATION_USERS = 200
 _WORDS_DONE = "words-done"

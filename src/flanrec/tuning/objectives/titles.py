@@ -86,15 +86,18 @@ class TitleObjective:
         )
         states = decoder_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
         head = self.backbone.model.get_output_embeddings().weight[self._tokens]
-        priors, targets = (torch.from_numpy(one).to(states.device) for one in self._forks(examples, flat, owners))
+        closed = ClosedRows(self.trie, [example.excluded for example in examples])
+        priors, targets = (
+            torch.from_numpy(one).to(states.device) for one in self._forks(examples, flat, owners, closed)
+        )
         logits = functional.linear(states, head.to(states.dtype)).float() + priors
         losses = -(targets * logits.log_softmax(dim=1).clamp(min=_NEVER)).sum(dim=1)
         weights = packed.weights[packed.said].to(logits.device)
-        total = (losses * weights).sum() - self._certain(examples, targets, weights)
+        total = (losses * weights).sum() - self._certain(examples, closed, targets, weights)
         return LossSum(total, float(sum(sum(example.weights) for example in examples)))
 
     def _forks(
-        self, examples: list[Question], rows: NDArray[np.int64], owners: NDArray[np.int64]
+        self, examples: list[Question], rows: NDArray[np.int64], owners: NDArray[np.int64], closed: ClosedRows
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """For each said token the log priors of its fork's branches, -inf for other tokens, and the targets.
 
@@ -104,7 +107,6 @@ class TitleObjective:
         first = np.cumsum(depths) - depths
         priors = np.full((int(depths.sum()), len(self._tokens)), -np.inf, dtype=np.float32)
         targets = np.zeros_like(priors)
-        closed = ClosedRows(self.trie, [example.excluded for example in examples])
         mass = self._belief_mass(examples)
         for depth in range(int(depths.max(initial=0))):
             here = np.flatnonzero(depths > depth)
@@ -128,10 +130,9 @@ class TitleObjective:
                 mass[at] = summed[self.trie.leaf_offsets]
         return mass
 
-    def _certain(self, examples: list[Question], targets: Tensor, weights: Tensor) -> Tensor:
+    def _certain(self, examples: list[Question], closed: ClosedRows, targets: Tensor, weights: Tensor) -> Tensor:
         """What no model can change: how beliefs vary, and which of the items of one title it is."""
         entropies = torch.special.entr(targets).sum(dim=1)
-        closed = ClosedRows(self.trie, [example.excluded for example in examples])
         shared = sum(
             float((np.array(example.weights) * closed.log_shares(np.full(len(example.items), at),
                                                                   np.array(example.items))).sum())
