@@ -47,7 +47,7 @@ class TestWithImplicit:
     def test_an_update_of_a_user_who_was_not_fitted_is_refused(self, make_log) -> None:
         fitted = Factors(embedding_size=2).fit(make_log(LOGGED, 6))
         with pytest.raises(DataError, match="user 0"):
-            fitted.update(make_log([[1]], 6), before=[np.array([0, 1])])
+            fitted.update(make_log([[1]], 6), before=make_log([[0, 1]], 6))
 
     def test_factors_of_another_size_are_refused(self, make_log) -> None:
         arrays = Factors(embedding_size=2).fit(make_log(LOGGED, 6)).arrays()

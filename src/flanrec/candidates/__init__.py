@@ -5,8 +5,10 @@ No source needs torch, and all but `Factors` have a closed form.
 
 from __future__ import annotations
 
+from flanrec.candidates.alike import FittedUserNeighbours, UserNeighbours
 from flanrec.candidates.base import Scorer, Source
 from flanrec.candidates.blend import Blend, FittedBlend
+from flanrec.candidates.covisits import Covisits, FittedCovisits
 from flanrec.candidates.ease import Ease, FittedEase
 from flanrec.candidates.factors import Factors, FittedFactors
 from flanrec.candidates.neighbours import FittedNeighbours, ItemNeighbours
@@ -15,17 +17,21 @@ from flanrec.candidates.transitions import FittedTransitions, Transitions
 
 __all__ = [
     "Blend",
+    "Covisits",
     "Ease",
     "Factors",
     "FittedBlend",
+    "FittedCovisits",
     "FittedEase",
     "FittedFactors",
     "FittedNeighbours",
     "FittedPopularity",
     "FittedTransitions",
+    "FittedUserNeighbours",
     "ItemNeighbours",
     "Popularity",
     "Scorer",
     "Source",
     "Transitions",
+    "UserNeighbours",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -48,7 +49,7 @@ class Scorer(Protocol):
             If a history names an item outside the catalogue.
         """
 
-    def update(self, log: Sequences, before: Sequence[Ints] | None = None) -> Self:
+    def update(self, log: Sequences, before: Sequences | None = None) -> Self:
         """The scorer of all events so far, those of `log` added.
 
         It equals fitting on the whole log anew, up to rounding.
@@ -58,13 +59,13 @@ class Scorer(Protocol):
         log
             Further events alone. Its catalogue may have more items, after those known.
         before
-            The events that each user of `log` had before, oldest first; by default all users are new. A user
-            who is wrongly said to be new is counted as a second one.
+            The events that each user of `log` had before, users in the same order; by default all are new. A
+            user who is wrongly said to be new is counted as a second one.
 
         Raises
         ------
         DataError
-            If the catalogue of `log` is smaller than the known one, or `before` has not one history a user.
+            If the catalogue of `log` is smaller than the known one, or `before` has other users.
         """
 
     def arrays(self) -> Arrays:
@@ -140,6 +141,14 @@ def flatten(histories: Sequence[Ints], n_items: int) -> Flat:
     return Flat(users, items, ages)
 
 
+def flat_log(log: Sequences) -> Flat:
+    """The events of a log, whose items are of its catalogue."""
+    lengths = np.diff(log.offsets)
+    users = np.repeat(np.arange(len(log), dtype=np.int64), lengths)
+    ages = np.repeat(log.offsets[1:], lengths) - 1 - np.arange(len(log.items), dtype=np.int64)
+    return Flat(users, log.items, ages)
+
+
 def once(flat: Flat, n_items: int) -> Flat:
     """Each item of a history once, at its newest place, by rising user and item.
 
@@ -171,19 +180,39 @@ def check_growth(n_items: int, log: Sequences) -> int:
     return len(log.item_ids)
 
 
-def check_before(log: Sequences, before: Sequence[Ints] | None) -> Sequence[Ints]:
-    """Earlier events of each user of `log`, none where not given.
+def extended(log: Sequences, before: Sequences | None) -> tuple[Sequences, NDArray[np.bool_]]:
+    """Each user's earlier events and then those of `log`, and which of all events are of `log`.
 
     Raises
     ------
     DataError
-        If there is not one history a user.
+        If `before` has not as many users as `log`.
+
+    Examples
+    --------
+    >>> times = np.zeros(2)
+    >>> before = Sequences(["u"], [0, 1, 2], np.array([0, 2]), np.array([2, 1]), times, times)
+    >>> log = Sequences(["u"], [0, 1, 2], np.array([0, 1]), np.array([0]), times[:1], times[:1])
+    >>> whole, fresh = extended(log, before)
+    >>> whole.items.tolist(), fresh.tolist()
+    ([2, 1, 0], [False, False, True])
     """
     if before is None:
-        return [np.zeros(0, dtype=np.int64)] * len(log)
+        return log, np.ones(len(log.items), dtype=bool)
     if len(before) != len(log):
         raise DataError(f"the log has {len(log)} users, but {len(before)} earlier histories; give one a user")
-    return before
+    earlier = np.arange(len(before.items)) + np.repeat(log.offsets[:-1], np.diff(before.offsets))
+    later = np.arange(len(log.items)) + np.repeat(before.offsets[1:], np.diff(log.offsets))
+    order = np.argsort(np.concatenate([earlier, later]))
+    fresh = np.zeros(len(order), dtype=bool)
+    fresh[later] = True
+    items, ratings, timestamps = (
+        np.concatenate([getattr(before, name), getattr(log, name)])[order]
+        for name in ("items", "ratings", "timestamps")
+    )
+    return replace(
+        log, offsets=before.offsets + log.offsets, items=items, ratings=ratings, timestamps=timestamps
+    ), fresh
 
 
 def named_array(arrays: Mapping[str, NDArray[Any]], name: str, dimensions: int) -> NDArray[Any]:

@@ -146,7 +146,7 @@ class FittedBlend:
         weights = float(found.x[0]), float(found.x[1])
         return replace(self, source=replace(self.source, weights=weights))
 
-    def update(self, log: Sequences, before: Sequence[Ints] | None = None) -> FittedBlend:
+    def update(self, log: Sequences, before: Sequences | None = None) -> FittedBlend:
         """Add events to each source; the weights stay."""
         return replace(
             self,

@@ -20,9 +20,10 @@ from flanrec.candidates.matrices import (
     matrix_from_arrays,
     matrix_layout,
     resized,
+    without_rows,
 )
 from flanrec.data.sequences import Sequences
-from flanrec.errors import CheckpointError, DataError, SettingsError
+from flanrec.errors import CheckpointError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class FittedFactors:
         users = _fold_in(met, factors, self.source.l2, self.source.confidence)
         return np.asarray(users @ factors.T, dtype=np.float32)
 
-    def update(self, log: Sequences, before: Sequence[Ints] | None = None) -> FittedFactors:
+    def update(self, log: Sequences, before: Sequences | None = None) -> FittedFactors:
         """Factorise all events anew; alternating least squares has no exact shorter way.
 
         Raises
@@ -133,7 +134,7 @@ class FittedFactors:
         n_items = check_growth(self.n_items, log)
         had, have = incidence_before_and_after(log, before)
         known = resized(self.met, self.met.shape[0], n_items)
-        return _factorise(self.source, sparse.vstack([_without(known, had), have], format="csr"))
+        return _factorise(self.source, sparse.vstack([without_rows(known, had), have], format="csr"))
 
     def arrays(self) -> Arrays:
         return {**matrix_arrays("met", self.met), "item_factors": self.item_factors}
@@ -176,25 +177,3 @@ def _factorise(source: Factors, met: Matrix) -> FittedFactors:
     model.item_factors = np.random.default_rng(source.seed).random((n_items, source.embedding_size)) * 0.01
     model.fit(met.astype(np.float32), show_progress=False)
     return FittedFactors(source, met, np.asarray(model.item_factors, dtype=np.float32))
-
-
-def _without(known: Matrix, had: Matrix) -> Matrix:
-    """The rows of `known` less one equal row for each row of `had` that is not empty."""
-    rows: dict[bytes, list[int]] = {}
-    for row in range(known.shape[0]):
-        rows.setdefault(_content(known, row), []).append(row)
-    keep = np.ones(known.shape[0], dtype=bool)
-    for row in np.flatnonzero(np.diff(had.indptr)).tolist():
-        same = rows.get(_content(had, row))
-        if not same:
-            raise DataError(
-                f"the events before the update of its user {row} are not in the log that was fitted; "
-                "pass the whole history of each user, or fit anew"
-            )
-        keep[same.pop()] = False
-    return known[np.flatnonzero(keep)]
-
-
-def _content(matrix: Matrix, row: int) -> bytes:
-    items: Ints = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
-    return items.tobytes()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from flanrec.candidates.base import Arrays, Flat, Ints, check_before, flatten, named_array, once
+from flanrec.candidates.base import Arrays, Flat, Ints, extended, flat_log, flatten, named_array, once
 from flanrec.data.sequences import Sequences
-from flanrec.errors import CheckpointError
+from flanrec.errors import CheckpointError, DataError
 
 Matrix: TypeAlias = sparse.csr_matrix
 """Compressed rows with sorted indices."""
@@ -32,17 +32,57 @@ def incidence(flat: Flat, n_users: int, n_items: int) -> Matrix:
 
 def log_incidence(log: Sequences) -> Matrix:
     """`incidence` of a log."""
-    users = np.repeat(np.arange(len(log), dtype=np.int64), np.diff(log.offsets))
-    return incidence(Flat(users, log.items, np.zeros_like(log.items)), len(log), len(log.item_ids))
+    return incidence(flat_log(log), len(log), len(log.item_ids))
 
 
-def incidence_before_and_after(log: Sequences, before: Sequence[Ints] | None) -> tuple[Matrix, Matrix]:
+def incidence_before_and_after(log: Sequences, before: Sequences | None) -> tuple[Matrix, Matrix]:
     """What the users of `log` had met before it and after it, as two `incidence` matrices."""
     n_users, n_items = len(log), len(log.item_ids)
-    earlier = check_before(log, before)
-    later = [np.concatenate([history, log.of(user)]) for user, history in enumerate(earlier)]
-    had, have = (incidence(flatten(histories, n_items), n_users, n_items) for histories in (earlier, later))
-    return had, have
+    whole, _ = extended(log, before)
+    had = sparse.csr_matrix((n_users, n_items), dtype=np.int32)
+    return had if before is None else incidence(flat_log(before), n_users, n_items), log_incidence(whole)
+
+
+def pairs_within(flat: Flat, fresh: NDArray[np.bool_], window: int) -> Iterator[tuple[int, Ints, Ints]]:
+    """Pairs of events of one user whose later one is `fresh`, by their distance.
+
+    Yields
+    ------
+    distance
+        From 1 to `window` places.
+    first, second
+        int64 [n_pairs], rows of `flat`.
+    """
+    for distance in range(1, min(window, max(len(flat.users) - 1, 0)) + 1):
+        counted = (flat.users[:-distance] == flat.users[distance:]) & fresh[distance:]
+        first = np.flatnonzero(counted)
+        yield distance, first, first + distance
+
+
+def summed(
+    rows: Sequence[Ints], columns: Sequence[Ints], values: Sequence[NDArray[np.float64]], n_items: int
+) -> Matrix:
+    """Entries in any order, those at one place added up: float64 [n_items, n_items]."""
+    nothing = np.zeros(0, dtype=np.int64)
+    places = np.concatenate([nothing, *rows]), np.concatenate([nothing, *columns])
+    matrix = sparse.coo_matrix((np.concatenate([np.zeros(0), *values]), places), (n_items, n_items)).tocsr()
+    matrix.sort_indices()
+    return matrix
+
+
+def row_shares(counts: Matrix, damping: float) -> Matrix:
+    """Each row divided by its sum and `damping`: float32, what damped rows of counts say."""
+    totals = np.asarray(counts.sum(axis=1)).ravel() + damping
+    shares = np.repeat(1 / np.where(totals > 0, totals, 1), np.diff(counts.indptr)) * counts.data
+    return sparse.csr_matrix((shares.astype(np.float32), counts.indices, counts.indptr), counts.shape)
+
+
+def newest_weighted(histories: Sequence[Ints], newest: int, n_items: int) -> Matrix:
+    """The newest events of each history, each weighing 1 by its place from the end: float32 [n_users, n_items]."""
+    flat = flatten(histories, n_items)
+    recent = flat.ages < newest
+    weights = (1 / (flat.ages[recent] + 1)).astype(np.float32)
+    return compressed(flat.users[recent], flat.items[recent], weights, (len(histories), n_items))
 
 
 def gram(matrix: Matrix, row_weights: NDArray[np.float64] | None = None) -> Matrix:
@@ -54,6 +94,28 @@ def gram(matrix: Matrix, row_weights: NDArray[np.float64] | None = None) -> Matr
     product = sparse.csr_matrix(matrix.T @ weighted)
     product.sort_indices()
     return product
+
+
+def without_rows(known: Matrix, had: Matrix) -> Matrix:
+    """The rows of `known` less one equal row for each row of `had` that is not empty."""
+    rows: dict[bytes, list[int]] = {}
+    for row in range(known.shape[0]):
+        rows.setdefault(_content(known, row), []).append(row)
+    keep = np.ones(known.shape[0], dtype=bool)
+    for row in np.flatnonzero(np.diff(had.indptr)).tolist():
+        same = rows.get(_content(had, row))
+        if not same:
+            raise DataError(
+                f"the events before the update of its user {row} are not in the log that was fitted; "
+                "pass the whole history of each user, or fit anew"
+            )
+        keep[same.pop()] = False
+    return known[np.flatnonzero(keep)]
+
+
+def _content(matrix: Matrix, row: int) -> bytes:
+    items: Ints = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
+    return items.tobytes()
 
 
 def resized(matrix: Matrix, rows: int, columns: int) -> Matrix:

@@ -119,7 +119,7 @@ class FittedNeighbours:
         asked = compressed(flat.users, flat.items, values, (len(histories), self.n_items))
         return np.asarray((asked @ self.similar).toarray(), dtype=np.float32)
 
-    def update(self, log: Sequences, before: Sequence[Ints] | None = None) -> FittedNeighbours:
+    def update(self, log: Sequences, before: Sequences | None = None) -> FittedNeighbours:
         """Add to the pairs what the users of `log` newly met, and compare again."""
         n_items = check_growth(self.n_items, log)
         had, have = incidence_before_and_after(log, before)

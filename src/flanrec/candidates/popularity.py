@@ -87,7 +87,7 @@ class FittedPopularity:
         shares = np.log(weights / weights.sum()).astype(np.float32)
         return np.tile(shares, (len(histories), 1))
 
-    def update(self, log: Sequences, before: Sequence[Ints] | None = None) -> FittedPopularity:
+    def update(self, log: Sequences, before: Sequences | None = None) -> FittedPopularity:
         """Add the events of `log`; the sums are carried on to the new newest event. `before` is not needed."""
         n_items = check_growth(self.n_items, log)
         added = n_items - self.n_items

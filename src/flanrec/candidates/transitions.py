@@ -11,8 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from flanrec.candidates.base import Arrays, Flat, Floats, Ints, check_before, check_growth, flatten
-from flanrec.candidates.matrices import Matrix, compressed, matrix_arrays, matrix_layout, resized, square_from_arrays
+from flanrec.candidates.base import Arrays, Flat, Floats, Ints, check_growth, extended, flat_log
+from flanrec.candidates.matrices import (
+    Matrix,
+    matrix_arrays,
+    matrix_layout,
+    newest_weighted,
+    pairs_within,
+    resized,
+    row_shares,
+    square_from_arrays,
+    summed,
+)
 from flanrec.data.sequences import Sequences
 from flanrec.errors import SettingsError
 
@@ -81,26 +91,18 @@ class FittedTransitions:
 
     @cached_property
     def _shares(self) -> Matrix:
-        counts = self.counts.T.tocsr() if self.source.backward else self.counts
-        totals = np.asarray(counts.sum(axis=1)).ravel() + self.source.damping
-        shares = np.repeat(1 / np.where(totals > 0, totals, 1), np.diff(counts.indptr)) * counts.data
-        return sparse.csr_matrix((shares.astype(np.float32), counts.indices, counts.indptr), counts.shape)
+        return row_shares(self.counts.T.tocsr() if self.source.backward else self.counts, self.source.damping)
 
     def scores(self, histories: Sequence[Ints]) -> Floats:
         """Sum of the rows of the newest `window` events; 0 for an empty history."""
-        flat = flatten(histories, self.n_items)
-        recent = flat.ages < self.source.window
-        weights = (1 / (flat.ages[recent] + 1)).astype(np.float32)
-        asked = compressed(flat.users[recent], flat.items[recent], weights, (len(histories), self.n_items))
+        asked = newest_weighted(histories, self.source.window, self.n_items)
         return np.asarray((asked @ self._shares).toarray(), dtype=np.float32)
 
-    def update(self, log: Sequences, before: Sequence[Ints] | None = None) -> FittedTransitions:
+    def update(self, log: Sequences, before: Sequences | None = None) -> FittedTransitions:
         """Add the pairs whose later event is in `log`; the events of `before` are taken to precede them."""
         n_items = check_growth(self.n_items, log)
-        earlier = [history[-self.source.window :] for history in check_before(log, before)]
-        flat = flatten([np.concatenate([first, log.of(user)]) for user, first in enumerate(earlier)], n_items)
-        fresh = flat.ages < np.diff(log.offsets)[flat.users]
-        pairs = count_pairs(flat, fresh, self.source.window, n_items)
+        whole, fresh = extended(log, before)
+        pairs = count_pairs(flat_log(whole), fresh, self.source.window, n_items)
         return FittedTransitions(self.source, resized(self.counts, n_items, n_items) + pairs)
 
     def arrays(self) -> Arrays:
@@ -109,14 +111,9 @@ class FittedTransitions:
 
 def count_pairs(flat: Flat, fresh: NDArray[np.bool_], window: int, n_items: int) -> Matrix:
     """The sum of ``1 / distance`` of each pair whose later event is `fresh`: float64 [n_items, n_items]."""
-    first, second, values = [], [], []
-    for distance in range(1, min(window, max(len(flat.users) - 1, 0)) + 1):
-        counted = (flat.users[:-distance] == flat.users[distance:]) & fresh[distance:]
-        first.append(flat.items[:-distance][counted])
-        second.append(flat.items[distance:][counted])
-        values.append(np.full(len(first[-1]), 1 / distance))
-    nothing = np.zeros(0, dtype=np.int64)
-    places = np.concatenate([nothing, *first]), np.concatenate([nothing, *second])
-    counted_pairs = sparse.coo_matrix((np.concatenate([np.zeros(0), *values]), places), (n_items, n_items)).tocsr()
-    counted_pairs.sort_indices()
-    return counted_pairs
+    rows, columns, values = [], [], []
+    for distance, first, second in pairs_within(flat, fresh, window):
+        rows.append(flat.items[first])
+        columns.append(flat.items[second])
+        values.append(np.full(len(first), 1 / distance))
+    return summed(rows, columns, values, n_items)

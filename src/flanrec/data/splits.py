@@ -41,28 +41,29 @@ def leave_one_out(dataset: Dataset) -> Split:
     Events are ordered by timestamp, then by input row. Users with fewer than three events stay in
     train whole. An item that a user comes back to may be in train and in test.
     """
-    ordered = dataset.interactions.sort("user_id", "timestamp", "row", maintain_order=True)
-    user = pl.col("user_id")
-    ordered = ordered.with_columns(
-        pl.int_range(pl.len(), dtype=pl.Int64).reverse().over("user_id").alias("_from_end"),
-        user.len().over("user_id").alias("_events"),
-    )
+    ordered = _from_end(dataset)
     held_out = pl.col("_events") >= FEWEST_EVENTS
     part = pl.when(held_out & (pl.col("_from_end") == 0)).then(2).when(held_out & (pl.col("_from_end") == 1)).then(1)
     return _split(dataset, ordered.with_columns(part.otherwise(0).alias("_part")), "leave-one-out")
 
 
-def hold_out_last(dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """Set each user's last event apart for validation, by (timestamp, row); users with fewer than 3 keep all.
+def hold_out_last(dataset: Dataset, count: int = 1) -> tuple[Dataset, Dataset]:
+    """Set each user's last events apart, by (timestamp, row); users with fewer than two more keep all.
+
+    Parameters
+    ----------
+    count
+        Events a user.
 
     Returns
     -------
     train, held_out
         Share items and users.
     """
-    split = leave_one_out(dataset)
-    train = pl.concat([split.train.interactions, split.validation.interactions]).sort("row")
-    return dataset.with_interactions(train), split.test
+    marked = _from_end(dataset).filter((pl.col("_events") >= count + 2) & (pl.col("_from_end") < count))
+    held_out = dataset.interactions.filter(pl.col("row").is_in(marked["row"].implode()))
+    kept = dataset.interactions.filter(~pl.col("row").is_in(marked["row"].implode()))
+    return _without_later_reviews(dataset.with_interactions(kept.sort("row"))), dataset.with_interactions(held_out)
 
 
 def temporal(dataset: Dataset, validation: float = 0.1, test: float = 0.1) -> Split:
@@ -224,6 +225,15 @@ def _by_group(dataset: Dataset, column: str, validation: list[Any], test: list[A
         .otherwise(0)
     )
     return _split(dataset, dataset.interactions.with_columns(part.alias("_part")), name)
+
+
+def _from_end(dataset: Dataset) -> pl.DataFrame:
+    """The interactions with each event's place from the end of its user's history, and the user's events."""
+    user = pl.col("user_id")
+    return dataset.interactions.sort("user_id", "timestamp", "row", maintain_order=True).with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int64).reverse().over("user_id").alias("_from_end"),
+        user.len().over("user_id").alias("_events"),
+    )
 
 
 def _split(dataset: Dataset, marked: pl.DataFrame, name: SplitName) -> Split:

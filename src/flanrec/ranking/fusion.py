@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from flanrec.ranking.boosting import Boosted, BoostingSettings
@@ -11,8 +12,9 @@ from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Floats, Ints, Pool
 
 BASE = (
-    "ease.score", "transitions.score", "near.score", "neighbours.score", "popularity.score", "recent7.score",
-    "likeness.score", "years.score", "text.score", "tokens.score",
+    "ease.score", "transitions.score", "backward.score", "covisits.score", "alike.score", "popularity.score",
+    "liking.score", "recent.score", "audience.score", "kind.score", "years.score", "text.score", "nearest.score",
+    "tokens.score",
 )  # fmt: skip
 """Features of the log-linear part, where a pool has them."""
 
@@ -33,9 +35,22 @@ class Fusion:
     trees: Boosted = field(default_factory=lambda: Boosted((), ""))
 
     @classmethod
-    def fit(cls, pool: Pool, answers: Ints, boosting: BoostingSettings | None, seed: int) -> Fusion:
-        """Learn from held-out events; with too few of them every source weighs as in the closed-form blend."""
-        base = LogLinear.fit(pool, answers, [name for name in BASE if name in pool.names])
+    def fit(
+        cls,
+        pool: Pool,
+        answers: Ints,
+        boosting: BoostingSettings | None,
+        seed: int,
+        prior: Mapping[str, float] = MappingProxyType({}),
+    ) -> Fusion:
+        """Learn from held-out events; with too few of them every source weighs as in the closed-form blend.
+
+        Parameters
+        ----------
+        prior
+            As `LogLinear.fit` takes it.
+        """
+        base = LogLinear.fit(pool, answers, [name for name in BASE if name in pool.names], prior=prior)
         if base is None:
             return cls.unlearned(pool.names)
         if boosting is None:

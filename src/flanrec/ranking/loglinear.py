@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,15 @@ class LogLinear:
     weights: tuple[float, ...]
 
     @classmethod
-    def fit(cls, pool: Pool, answers: Ints, names: Sequence[str], *, penalty: float = 1e-3) -> LogLinear | None:
+    def fit(
+        cls,
+        pool: Pool,
+        answers: Ints,
+        names: Sequence[str],
+        *,
+        prior: Mapping[str, float] = MappingProxyType({}),
+        strength: float = 1.0,
+    ) -> LogLinear | None:
         """Fit on held-out events.
 
         Parameters
@@ -44,8 +53,11 @@ class LogLinear:
             int64 [n_users], what each user took; users whose answer is not in the pool are passed over.
         names
             Features to use.
-        penalty
-            On the squares of the weights of standardised features.
+        prior
+            Weights that are expected, of features as they are; 0 for others.
+        strength
+            How many events the prior weighs like: the penalty on the squared distances from it, of the weights of
+            standardised features, in log-likelihood.
 
         Returns
         -------
@@ -64,6 +76,8 @@ class LogLinear:
         sizes = np.diff(np.append(starts, len(right)))
         spread = features.std(axis=0)
         spread[spread == 0] = 1.0
+        expected = np.array([prior.get(name, 0.0) for name in names]) * spread
+        penalty = strength / len(starts)
         features /= spread
         wanted = features[right].mean(axis=0)
 
@@ -73,10 +87,11 @@ class LogLinear:
             chances = np.exp(logits - np.repeat(peak, sizes))
             total = np.add.reduceat(chances, starts)
             chances /= np.repeat(total * len(starts), sizes)
-            value = float((np.log(total) + peak).mean() - wanted @ weights + penalty * weights @ weights)
-            return value, chances @ features - wanted + 2 * penalty * weights
+            away = weights - expected
+            value = float((np.log(total) + peak).mean() - wanted @ weights + penalty * away @ away)
+            return value, chances @ features - wanted + 2 * penalty * away
 
-        found = minimize(loss, np.zeros(len(spread)), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+        found = minimize(loss, expected, jac=True, method="L-BFGS-B", options={"maxiter": 200})
         return cls(tuple(names), tuple(float(weight) for weight in found.x / spread))
 
     def scores(self, pool: Pool) -> Floats:

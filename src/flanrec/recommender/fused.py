@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from flanrec.catalogue import Catalogue
+from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.people import Person
-from flanrec.ranking.features import Behaviour, Features, likeness
+from flanrec.data import Dataset
+from flanrec.data.profiles import attributes_of_users
+from flanrec.ranking.behaviour import Behaviour, likeness, nearest
+from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
 from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
@@ -95,7 +100,7 @@ class Gatherer:
     ) -> tuple[Pool, Floats]:  # fmt: skip
         worded = any(said.wish != "" or said.avoid != "" for said in asked)
         histories = [user.items for user in users]
-        scores = {"text": likeness(self.texts, histories)}
+        scores = {"text": likeness(self.texts, histories), "nearest": nearest(self.texts, histories)}
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
         if self.spoken or worded:
@@ -108,8 +113,7 @@ class Gatherer:
                 also = [said, change]
         pool = replace(self.features, depth=max(self.features.depth, fewest)).pool(
             self.behaviour,
-            histories,
-            [user.moment for user in users],
+            users,
             closed,
             given=scores,
             also=also,
@@ -186,6 +190,13 @@ class FusedReading:
     ) -> Iterator[tuple[slice, Pool, Floats]]:
         seen = [np.unique(user.items) for user in users]
         return self.gatherer.pools(users, asking, excluded=seen, everything=True)
+
+
+def behaviour_of(dataset: Dataset, catalogue: Catalogue, facets: Facets) -> Behaviour:
+    """The closed-form sources, fitted on all events of a data set."""
+    log = dataset.sequences()
+    told = attributes_of_users(dataset, log.user_ids)
+    return Behaviour.fit(log, [told.get(user, {}) for user in log.user_ids], facets.members, catalogue.years)
 
 
 def unit_texts(tokens: ItemTokens) -> Floats:

@@ -20,10 +20,10 @@ from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.prompter import Prompter
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
-from flanrec.ranking.features import Behaviour
+from flanrec.ranking.behaviour import Behaviour
 from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
-from flanrec.recommender.fused import unit_texts
+from flanrec.recommender.fused import behaviour_of, unit_texts
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 
@@ -66,17 +66,16 @@ class Parts:
         """Put the parts together from what is fitted and the log, on which the closed-form sources are fitted."""
         catalogue = Catalogue.from_dataset(dataset, backbone.tokenizer)
         facets = Facets.of(catalogue)
-        log = dataset.sequences()
         return cls(
             dataset=dataset,
             catalogue=catalogue,
             prompter=make_prompter(backbone, catalogue, settings),
             facets=facets,
-            rates=LikeRates.of(log, settings.liked_rating),
+            rates=LikeRates.of(dataset.sequences(), settings.liked_rating),
             tokens=tokens,
             calibration=calibration,
             fusion=fusion,
-            behaviour=Behaviour.fit(log, facets.members, catalogue.years),
+            behaviour=behaviour_of(dataset, catalogue, facets),
             encoder=PromptEncoder(backbone),
         )
 
