@@ -20,6 +20,7 @@ from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.prompter import Prompter
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
+from flanrec.ranking.facts import ItemFacts
 from flanrec.ranking.features import Behaviour
 from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
@@ -89,6 +90,11 @@ class Parts:
     def unit_texts(self) -> NDArray[np.float32]:
         """See `flanrec.recommender.fused.unit_texts`."""
         return unit_texts(self.tokens)
+
+    @cached_property
+    def item_facts(self) -> ItemFacts:
+        """What policies know of the items: their columns, events, ages at the newest event, and texts as vectors."""
+        return ItemFacts.from_dataset(self.dataset, self.unit_texts)
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
