@@ -76,11 +76,11 @@ class Prices:
         }
         return {"k": self.k, "users": self.users, "prices": rows, "definitions": dict(DEFINITIONS)}
 
-    def to_table(self) -> Table:
+    def to_table(self, title: str = "the price of re-ranking") -> Table:
         """Return a table for the terminal, a row for each metric of each re-ranking, definitions below."""
         below = [f"{self.users} users, lists of {self.k}; intervals: paired bootstrap over users"]
         below += [f"{name}: {words}" for name, words in DEFINITIONS.items()]
-        table = Table(title="the price of re-ranking", caption="\n".join(below), caption_justify="left", min_width=78)
+        table = Table(title=title, caption="\n".join(below), caption_justify="left", min_width=78)
         table.add_column("re-ranking", no_wrap=True)
         table.add_column("metric", no_wrap=True)
         for name in ("before", "after", "change", "interval"):
