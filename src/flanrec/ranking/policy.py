@@ -8,8 +8,8 @@ The rules of a policy always work in the order of `ORDER`, however the file is w
 3. ``diversity`` and ``taste`` weigh the list as a whole, together: taste takes its weight of the whole, diversity its
    balance of what taste leaves.
 4. ``long_tail`` and ``quota`` decide which items are in the list, where the order of 3 alone would break them.
-5. ``pin`` puts items at their ranks, also items that were no candidates. Pinned items count in 3 and 4, and can
-   exceed a quota.
+5. ``pin`` puts items that may come at their ranks, also items that were no candidates. Pinned items count in 3 and 4,
+   and can exceed a quota.
 """
 
 from __future__ import annotations
