@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,14 @@ def test_a_sample_of_users_and_lists_beyond_the_catalogue(fitted: Recommender, s
     assert result.users == 2
     assert result["pin"]["hit_rate"].after == result["none"]["hit_rate"].after == 1
     assert [change.before == change.after for change in result["none"].changes] == [True] * 6
+
+
+def test_items_that_are_gone_are_a_warning(
+    fitted: Recommender, small_dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="flanrec.evaluation.policies"):
+        price_policies(fitted, held_out(small_dataset, u3="i29"), {"shop": Policy.parse({"pin": {"i99": 1}})}, k=3)
+    assert caplog.messages == ["policy shop, pin: there is no item i99"]
 
 
 def test_names_tests_and_categories_that_cannot_be_are_refused(fitted: Recommender, small_dataset: Dataset) -> None:

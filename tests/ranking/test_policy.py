@@ -338,6 +338,17 @@ def test_rules_that_the_facts_do_not_allow_are_refused(rules: dict, expected: st
         Policy.parse(rules).apply(candidates, scores, facts, k=2)
 
 
+def test_rules_that_could_do_nothing_are_refused() -> None:
+    bare = ItemFacts([10, 11], np.array([2, 1]))
+    with pytest.raises(SettingsError) as caught:
+        Policy.parse({"taste": {}, "freshness": {"half_life_days": 1}, "bury": {"War": 0.5}}).check(bare)
+    assert str(caught.value) == (
+        "policy: bury: the items have no column 'category' to group by; they have: none; "
+        "the rule taste needs categories, and the items have none; add a column category to them; "
+        "the rule freshness.by asks for 'first_seen', but ages known are: none, which needs timestamps"
+    )
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     candidates, scores, facts = small()
     with pytest.raises(DataError, match="one score a candidate"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,25 @@ def test_where_nearly_all_is_blocked_the_rest_of_the_catalogue_is_found(
     went = lists.reasons.filter(pl.col("rank_after").is_null())
     assert set(went["rule"]) == {"block"}
     assert set(went["item"]) == set(plain.ravel().tolist()) - set(lists.items.ravel().tolist())
+
+
+@pytest.mark.parametrize("reading", ["fused", "item_tokens"])
+def test_candidates_found_anew_are_those_of_the_open_catalogue(fitted: Recommender, reading: Reading) -> None:
+    persons = fitted.people(["u0", "u2", "u9"])
+    found = fitted.candidates(persons, 4, Asking("comedy"), reading=reading, without=["i28"])
+    plain, scores = found.ranked
+    shallow = replace(found, ranked=(plain[:, :4], scores[:, :4]))
+    # Three of the four candidates of the first user are blocked.
+    blocked = [f"i{item}" for item in plain[0, :3].tolist()]
+    expected, _ = fitted.rank(persons, 4, Asking("comedy"), reading=reading, without=["i28", *blocked])
+    lists = shallow.reranked(Policy.parse({"block": {"items": blocked}}))
+    again = 2 * np.isin(plain[:, :4], plain[0, :3]).sum(axis=1) > 4
+    assert again[0]
+    assert lists.items[again].tolist() == expected[again].tolist()
+    for row, before in zip(lists.items[~again].tolist(), plain[~again, :4].tolist(), strict=True):
+        assert [item for item in row if item >= 0] == [item for item in before if f"i{item}" not in blocked]
+    moved = lists.reasons.filter(pl.col("user") == 0)
+    assert moved.filter(pl.col("rank_after").is_null())["item"].to_list() == plain[0, :3].tolist()
 
 
 def test_a_boost_lifts_its_category_and_its_factor_is_in_the_score(fitted: Recommender) -> None:

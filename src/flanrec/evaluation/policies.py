@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,6 +14,8 @@ from flanrec.metrics import UserItems
 from flanrec.ranking.policy import Policy
 from flanrec.ranking.price import Prices, prices
 from flanrec.recommender import Reading, Recommender
+
+logger = logging.getLogger(__name__)
 
 
 def price_policies(
@@ -33,7 +36,8 @@ def price_policies(
     test, users, progress
         As `flanrec.evaluation.models.evaluate_model` takes them.
     policies
-        By the names under which their prices stand; a rule alone stands as ``name / rule``.
+        By the names under which their prices stand; a rule alone stands as ``name / rule``. Items that the
+        catalogue does not have are logged as a warning.
     k
         Length of the lists; beyond the catalogue they are as long as they can be.
 
@@ -49,7 +53,8 @@ def price_policies(
     test = in_catalogue(recommender, test)
     facts = recommender.parts.item_facts
     for name, policy in policies.items():
-        policy.check(facts, name)
+        for note in policy.check(facts, name):
+            logger.warning("policy %s, %s", name, note)
     asked = with_rules_alone(policies)
     ids = drawn_users(test, users, seed)
     persons = recommender.people(ids)

@@ -29,10 +29,10 @@ def check_names(policy: Policy, items: ItemFacts, source: str = "policy") -> lis
     Raises
     ------
     SettingsError
-        A column, a value of a column or an age is unknown, or an item is pinned and a category of it blocked: all of
-        them at once. A rule about a misspelt category would do nothing without a word.
+        A column, a value of a column or an age is unknown, there are no categories for the taste, or an item is
+        pinned and a category of it blocked: all of them at once. Such a rule would do nothing without a word.
     """
-    problems = [*_groups(policy, items), *_ages(policy, items), *_pins(policy, items)]
+    problems = [*_groups(policy, items), *_needs(policy, items), *_pins(policy, items)]
     if problems:
         raise SettingsError(f"{source}: " + "; ".join(problems))
     named = [("block.items", str(one)) for one in policy.block.items] + [("pin", one) for one in policy.pin]
@@ -63,7 +63,9 @@ def _advice(value: str, known: list[str]) -> str:
     return f"known are {', '.join(known[:_SHOWN])}{more}" if known else "no item has any"
 
 
-def _ages(policy: Policy, items: ItemFacts) -> Iterator[str]:
+def _needs(policy: Policy, items: ItemFacts) -> Iterator[str]:
+    if policy.taste is not None and not items.category_shares.shape[1]:
+        yield "the rule taste needs categories, and the items have none; add a column category to them"
     if policy.freshness is not None and policy.freshness.by not in items.ages:
         known = ", ".join(items.ages) or "none, which needs timestamps"
         yield f"the rule freshness.by asks for {policy.freshness.by!r}, but ages known are: {known}"
