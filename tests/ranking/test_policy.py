@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_a_quota_that_cannot_be_met_is_noted_with_its_users() -> None:
         ("quota.category.Drama", [0, 1]),
         ("quota", [0, 1]),
     ]
-    assert "2 of 2 lists have fewer than 3" in str(result.notes[1])
+    assert str(result.notes[1]) == "quota.category.Drama: 2 lists have fewer than 3: their candidates give no more"
 
 
 def test_pins_may_exceed_a_most_and_a_note_says_so() -> None:
@@ -205,7 +206,7 @@ def test_pins_may_exceed_a_most_and_a_note_says_so() -> None:
     assert result.items.tolist() == [[0, 1, 2]]
     assert [str(note) for note in result.notes] == [
         "pin: rank 9 of item 13 is beyond lists of 3",
-        "quota.category.Drama: 1 of 1 lists have more than 1: pinned",
+        "quota.category.Drama: 1 lists have more than 1: pinned",
     ]
 
 
@@ -219,16 +220,51 @@ def test_pins_leave_out_what_a_user_has_and_bring_in_what_was_no_candidate() -> 
     assert [note.users.tolist() for note in result.notes] == [[1]]
 
 
-def test_names_that_the_catalogue_lacks_are_notes() -> None:
+def test_items_that_may_not_come_are_not_pinned_and_items_of_the_history_only_when_they_may_come_again() -> None:
     candidates, scores, facts = small()
-    rules = {"block": {"items": ["99"]}, "boost": {"Opera": 2.0}, "quota": {"category": {"Noir": {"max": 1}}}}
-    result = Policy.parse(rules).apply(candidates, scores, facts, k=4)
-    assert [str(note) for note in result.notes] == [
-        "block.items: there is no item 99",
-        "boost: no item has category 'Opera'",
-        "quota.category: no item has category 'Noir'",
+    policy = Policy.parse({"pin": {"12": 1, "13": 2}})
+    given = (candidates[:, :2], scores[:, :2], facts, UserItems.from_lists([[3]]))
+    allowed = np.array([True, True, False, True])
+    closed = policy.apply(*given, k=2, allowed=allowed)
+    assert closed.items.tolist() == [[0, 1]]
+    assert [str(note) for note in closed.notes] == [
+        "pin: item 12 may not come in these lists, so it is not pinned",
+        "pin: 1 lists lack a pinned item, because their user has it already",
     ]
+    assert policy.apply(*given, k=2, allowed=allowed, seen=True).items.tolist() == [[0, 3]]
+
+
+def test_active_rules_are_in_their_order_and_each_can_stand_alone() -> None:
+    rules = {"pin": {"11": 1}, "boost": {"Drama": 2.0}, "block": {"items": [10]}}
+    policy = Policy.parse(rules)
+    assert policy.active == ("block", "boost", "pin")
+    assert policy.alone("boost") == Policy.parse({"boost": {"Drama": 2.0}})
+    assert Policy().active == ()
+    assert Policy.parse(FULL | {"pin": {"i0": 1}}).active == ORDER
+
+
+def test_items_that_the_catalogue_lacks_are_notes_because_items_come_and_go() -> None:
+    candidates, scores, facts = small()
+    result = Policy.parse({"block": {"items": ["99"]}, "pin": {"98": 1}}).apply(candidates, scores, facts, k=4)
+    assert [str(note) for note in result.notes] == ["block.items: there is no item 99", "pin: there is no item 98"]
     assert result.items.tolist() == candidates.tolist()
+
+
+def test_categories_that_the_catalogue_lacks_are_refused_together_with_the_nearest() -> None:
+    facts = small()[2]
+    rules = {
+        "block": {"categories": ["comedie"]},
+        "boost": {"Opera": 2.0},
+        "quota": {"category": {"war": {"max": 1}}, "studio": {"x": {"max": 1}}},
+    }
+    with pytest.raises(SettingsError) as caught:
+        Policy.parse(rules).check(facts, "shop.toml")
+    assert str(caught.value) == (
+        "shop.toml: block.categories: no item has category 'comedie'; the nearest is 'Comedy'; "
+        "boost: no item has category 'Opera'; known are Comedy, Drama, War; "
+        "quota.category: no item has category 'war'; the nearest is 'War'; "
+        "quota.studio: the items have no column 'studio' to group by; they have: category"
+    )
 
 
 def test_the_example_of_the_documentation_loads_and_works(tmp_path: Path, small_dataset: Dataset) -> None:
@@ -238,7 +274,9 @@ def test_the_example_of_the_documentation_loads_and_works(tmp_path: Path, small_
     path.write_text(example[1], encoding="utf-8")
     policy = Policy.load(path)
     assert set(policy.model_fields_set) == set(ORDER)
-    facts = ItemFacts.from_dataset(small_dataset)
+    known = ItemFacts.from_dataset(small_dataset)
+    kinds = [*known.groups["category"][:27], ("Horror",), ("Documentary",), ("Action",)]
+    facts = replace(known, groups={"category": kinds})
     sequences = small_dataset.sequences()
     candidates = np.tile(np.arange(30), (len(sequences), 1))
     result = policy.apply(candidates, -candidates.astype(float), facts, sequences, 10)
@@ -298,6 +336,17 @@ def test_rules_that_the_facts_do_not_allow_are_refused(rules: dict, expected: st
     candidates, scores, facts = small()
     with pytest.raises(SettingsError, match=expected):
         Policy.parse(rules).apply(candidates, scores, facts, k=2)
+
+
+def test_rules_that_could_do_nothing_are_refused() -> None:
+    bare = ItemFacts([10, 11], np.array([2, 1]))
+    with pytest.raises(SettingsError) as caught:
+        Policy.parse({"taste": {}, "freshness": {"half_life_days": 1}, "bury": {"War": 0.5}}).check(bare)
+    assert str(caught.value) == (
+        "policy: bury: the items have no column 'category' to group by; they have: none; "
+        "the rule taste needs categories, and the items have none; add a column category to them; "
+        "the rule freshness.by asks for 'first_seen', but ages known are: none, which needs timestamps"
+    )
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

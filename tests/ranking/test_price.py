@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from flanrec.errors import DataError
-from flanrec.metrics import UserItems, ndcg
+from flanrec.metrics import UserItems, hit_rate, ndcg
 from flanrec.ranking.exposure import long_tail
 from flanrec.ranking.facts import ItemFacts
 from flanrec.ranking.price import DEFINITIONS, intra_list_diversity, prices
@@ -35,6 +35,8 @@ def test_the_price_is_the_change_of_each_metric_with_its_interval(facts: ItemFac
     assert [change.metric for change in tail.changes] == list(DEFINITIONS)
     assert tail["ndcg"].before == pytest.approx(0.5)
     assert tail["ndcg"].after == pytest.approx(ndcg(lists["tail"], held_out, 10).mean())
+    assert tail["hit_rate"].before == 1
+    assert tail["hit_rate"].after == pytest.approx(hit_rate(lists["tail"], held_out, 10).mean())
     gap = tail["tail_share"].difference
     assert gap is not None
     assert gap.value == pytest.approx(tail["tail_share"].after - tail["tail_share"].before)
@@ -70,7 +72,7 @@ def test_facts_without_categories_have_no_price_in_categories() -> None:
     bare = ItemFacts([0, 1, 2], np.array([3, 2, 1]))
     nobody = UserItems.from_lists([[]])
     result = prices(np.array([[0, 1]]), {"x": np.array([[2, 1]])}, nobody, bare, nobody, k=2)
-    assert [change.metric for change in result["x"].changes] == ["ndcg", "tail_share", "coverage"]
+    assert [change.metric for change in result["x"].changes] == ["ndcg", "hit_rate", "tail_share", "coverage"]
 
 
 def test_lists_of_other_users_or_too_short_are_refused(facts: ItemFacts) -> None:

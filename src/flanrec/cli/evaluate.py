@@ -12,6 +12,7 @@ from rich.console import Console
 
 from flanrec.cli.common import counting, print_json, waiting
 from flanrec.cli.options import ReadingName, Rows, Saved, grouped
+from flanrec.cli.policies import by_name, check_policies, read_policies
 from flanrec.data.dataset import Dataset, load_interactions
 from flanrec.errors import DataError, SettingsError
 
@@ -34,6 +35,10 @@ def evaluate(
         bool | None, typer.Option("--match/--no-match", help="Evaluate the match probability; default: with ratings.")
     ] = None,
     wishes: Annotated[bool, typer.Option("--wishes", help="Measure what the words of the instruction do.")] = False,
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option("--policy", help="TOML file with rules; what it and each of its rules cost. Repeatable."),
+    ] = None,
     users: Annotated[
         int | None, typer.Option("--users", min=1, help="Ask so many users only, drawn by --seed.")
     ] = None,
@@ -41,19 +46,27 @@ def evaluate(
 ) -> None:
     """Rank the whole catalogue for the users of a test, and compare with what they did."""
     cutoffs = parse_cutoffs(k)
+    policies = read_policies(policy or [])
     recommender = saved.load()
+    check_policies(policies, recommender)
     held_out = read_test(recommender, test, rows)
     from flanrec.evaluation.instructions import measure_instructions
     from flanrec.evaluation.matching import match_table
     from flanrec.evaluation.models import evaluate_model, has_ratings, match_reports
+    from flanrec.evaluation.policies import price_policies
 
     asked = min(users or held_out.interactions["user_id"].n_unique(), held_out.interactions["user_id"].n_unique())
-    reports = {}
+    reports, priced = {}, {}
     for name in dict.fromkeys(reading or [ReadingName.fused]):
         with counting(f"asking by {name.value}", asked) as advance:
             reports[name.value] = evaluate_model(
                 recommender, held_out, cutoffs, name.value, users, seed, progress=advance
             )
+        if policies:
+            with counting(f"pricing policies by {name.value}", asked) as advance:
+                priced[name.value] = price_policies(
+                    recommender, held_out, by_name(policies), max(cutoffs), name.value, users, seed, progress=advance
+                )
     matched = None
     if match or (match is None and has_ratings(held_out)):
         with counting("matching", held_out.interactions.height) as advance:
@@ -71,6 +84,8 @@ def evaluate(
             "metrics": first["metrics"],
             "readings": {name: report.to_dict() for name, report in reports.items()},
         }
+        if priced:
+            document["policies"] = {name: found.to_dict() for name, found in priced.items()}
         if matched is not None:
             document["match"] = {"model": matched[0].to_dict(), "like_rate_rule": matched[1].to_dict()}
         if said is not None:
@@ -80,6 +95,8 @@ def evaluate(
     console = Console()
     for report in reports.values():
         console.print(report)
+    for asked_by, found in priced.items():
+        console.print(found.to_table(f"the price of policies, {asked_by}"))
     if matched is not None:
         console.print(matched[0])
         console.print(match_table(matched, "match beside the like-rate rule"))

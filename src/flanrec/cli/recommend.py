@@ -12,6 +12,7 @@ import typer
 
 from flanrec.cli.common import check_out, counting, item_ids, print_frame, print_json, user_ids, write_out
 from flanrec.cli.options import Lists, ReadingName, Rows, Saved, grouped
+from flanrec.cli.policies import check_policies, plain, read_policies, tell
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -43,18 +44,24 @@ def recommend(
     without_file: Annotated[
         Path | None, typer.Option("--without-file", help="File with item ids that may not come, one a line.")
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="TOML file with rules that re-rank the lists.")
+    ] = None,
 ) -> None:
     """Recommend items to users."""
     stored = lists.users_file is not None or bool(lists.user)
     if stored + (histories is not None) + bool(history) != 1:
         raise SettingsError("say for whom: --users-file or --user, or --histories, or --history, and only one of them")
+    from flanrec.ranking.tally import Tally
     from flanrec.recommender import Asking
     from flanrec.recommender.requests import check_sources, warn_of_strangers
     from flanrec.recommender.tables import recommendations
 
     check_sources(reading.value, sources)
     check_out(lists.out)
+    policies = read_policies([] if policy is None else [policy])
     recommender = saved.load()
+    check_policies(policies, recommender)
     if histories is not None:
         ids, persons = people_of(recommender, histories, rows)
     elif history:
@@ -69,26 +76,33 @@ def recommend(
     spelled = reading is ReadingName.generate
     items = np.full((len(persons), min(lists.k, len(parts.catalogue))), -1, dtype=np.int64)
     scores = np.full(items.shape, -np.inf, dtype=np.float32)
+    rules = None if policy is None else policies[policy]
+    tally = Tally(() if rules is None else rules.active)
+    said = Asking(lists.wish, lists.avoid)
     with counting("recommending", len(persons)) as advance:
+        how: dict[str, Any] = {
+            "reading": reading.value,
+            "seen": seen,
+            "only": only,
+            "without": without,
+            "progress": advance if spelled else None,
+        }
         for first in range(0, len(persons), _TOGETHER):
             part = slice(first, first + _TOGETHER)
-            items[part], scores[part] = recommender.rank(
-                persons[part],
-                lists.k,
-                Asking(lists.wish, lists.avoid),
-                reading=reading.value,
-                seen=seen,
-                only=only,
-                without=without,
-                progress=advance if spelled else None,
-            )
+            if rules is None:
+                items[part], scores[part] = recommender.rank(persons[part], lists.k, said, **how)
+            else:
+                reranked = recommender.candidates(persons[part], lists.k, said, **how).reranked(rules)
+                items[part], scores[part] = reranked.items, reranked.scores
+                tally.add(reranked)
             if not spelled:
                 advance(len(persons[part]))
+    tell(tally)
     table = recommendations(ids, items, scores, parts.dataset, parts.catalogue.item_ids)
     if sources:
-        table = table.with_columns(recommender.source_columns(persons, items, Asking(lists.wish, lists.avoid)))
+        table = table.with_columns(recommender.source_columns(persons, items, said))
     titles = dict(zip(parts.catalogue.item_ids, parts.catalogue.titles, strict=True))
-    deliver(table, titles, lists.out, saved.as_json)
+    deliver(table, titles, lists.out, saved.as_json, None if policy is None else {"policy": plain(policy, tally)})
 
 
 def people_of(recommender: Recommender, histories: Path, rows: Rows) -> tuple[list[Any], list[Person]]:
@@ -103,12 +117,19 @@ def people_of(recommender: Recommender, histories: Path, rows: Rows) -> tuple[li
     return ids, people(Dataset(frame, items, name=histories.stem), ids)
 
 
-def deliver(table: pl.DataFrame, titles: dict[Any, str], out: Path | None, as_json: bool) -> None:
-    """Write recommendations to a file, or print them with titles."""
+def deliver(
+    table: pl.DataFrame,
+    titles: dict[Any, str],
+    out: Path | None,
+    as_json: bool,
+    also: dict[str, Any] | None = None,
+) -> None:
+    """Write recommendations to a file, or print them with titles; `also` stands beside them in JSON."""
     if out is not None:
         write_out(table, out)
         if as_json:
-            print_json({"out": str(out), "users": table["user_id"].n_unique(), "rows": table.height})
+            written = {"out": str(out), "users": table["user_id"].n_unique(), "rows": table.height}
+            print_json(written | (also or {}))
         return
     named = table.with_columns(
         pl.Series("title", [titles.get(item, "") for item in table["item_id"].to_list()], dtype=pl.String)
@@ -118,7 +139,7 @@ def deliver(table: pl.DataFrame, titles: dict[Any, str], out: Path | None, as_js
             {"user_id": part["user_id"][0], "items": part.drop("user_id").to_dicts()}
             for part in named.partition_by("user_id", maintain_order=True)
         ]
-        print_json({"recommendations": groups})
+        print_json({"recommendations": groups} | (also or {}))
         return
     shown = named.select("user_id", "rank", "title", "item_id", "score", cs.starts_with("from_").round(2))
     print_frame(shown.drop("user_id") if named["user_id"].null_count() == named.height else shown)

@@ -18,7 +18,8 @@ from flanrec.recommender import Asking, Calibration, Reading, Recommender
 from flanrec.recommender.tables import with_items_of
 
 Progress = Callable[[int], None]
-_TOGETHER = 256
+TOGETHER = 256
+"""Users asked at once."""
 
 
 def evaluate_model(
@@ -62,14 +63,14 @@ def evaluate_model(
     """
     if not ks or min(ks) < 1:
         raise SettingsError(f"the cut-offs are {list(ks)}; give whole numbers of at least 1")
-    test = _in_catalogue(recommender, test)
-    ids = _drawn_users(test, users, seed)
+    test = in_catalogue(recommender, test)
+    ids = drawn_users(test, users, seed)
     persons = recommender.people(ids)
     n_items, width = len(recommender.parts.catalogue), max(ks)
     ranked = np.full((len(ids), width), -1, dtype=np.int64)
     spelled = reading == "generate"
-    for first in range(0, len(ids), _TOGETHER):
-        part = persons[first : first + _TOGETHER]
+    for first in range(0, len(ids), TOGETHER):
+        part = persons[first : first + TOGETHER]
         found, _ = recommender.rank(part, width, asking, reading=reading, progress=progress if spelled else None)
         ranked[first : first + len(part), : found.shape[1]] = found
         if progress is not None and not spelled:
@@ -133,8 +134,8 @@ def match_reports(
     """
     if not has_ratings(test):
         raise DataError(f"{test.name} has no ratings, so nothing tells which pairs are a yes; give a column rating")
-    test = _in_catalogue(recommender, test)
-    ids = _drawn_users(test, users, seed)
+    test = in_catalogue(recommender, test)
+    ids = drawn_users(test, users, seed)
     events = test.sequences(ids)
     rated = ~np.isnan(events.ratings)
     owners = np.repeat(np.arange(len(ids)), np.diff(events.offsets))[rated]
@@ -154,13 +155,23 @@ def has_ratings(test: Dataset) -> bool:
     return "rating" in test.interactions.columns and bool(test.interactions["rating"].is_not_null().any())
 
 
-def _in_catalogue(recommender: Recommender, test: Dataset) -> Dataset:
+def in_catalogue(recommender: Recommender, test: Dataset) -> Dataset:
+    """The test with the recommender's items table.
+
+    Raises
+    ------
+    DataError
+        The test is empty.
+    NotFoundError
+        The test has items that are not in the catalogue.
+    """
     if test.interactions.height == 0:
         raise DataError(f"{test.name} has no interactions to test with")
     return with_items_of(test, recommender.parts.dataset.items)
 
 
-def _drawn_users(test: Dataset, users: int | None, seed: int) -> list[Any]:
+def drawn_users(test: Dataset, users: int | None, seed: int) -> list[Any]:
+    """Ids of so many users of a test, drawn by the seed and in their order; None for all."""
     ids = test.user_ids
     if users is None or users >= len(ids):
         return ids

@@ -109,6 +109,10 @@ class ItemFacts:
         mask[self._places[column].get(value, [])] = True
         return mask
 
+    def values_of(self, column: str) -> list[str]:
+        """Return the values that occur in a column, sorted."""
+        return list(self._places[column])
+
     def index(self, item: str) -> int | None:
         """Return the catalogue index of the item whose id reads like this, or None."""
         return self._index.get(item)

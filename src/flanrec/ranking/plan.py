@@ -30,7 +30,7 @@ class Note(NamedTuple):
 
     def __str__(self) -> str:
         """Return one line for a log."""
-        return f"{self.rule}: {self.text}"
+        return f"{self.rule}: {f'{len(self.users)} lists ' if len(self.users) else ''}{self.text}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +93,17 @@ class Plan:
         """Add to the scores of items, ``float64[n_items]`` in standard deviations of the user's scores."""
         return replace(self, scores=self.scores + self.spread * bonus[np.maximum(self.candidates, 0)])
 
-    def with_pins(self, ranks: Positions, histories: ItemLists | None, notes: list[Note]) -> Plan:
-        """Let items stand at ranks, ``int64[k]``; an item that is no candidate gets the user's lowest score."""
+    def with_pins(self, ranks: Positions, owned: ItemLists | None, notes: list[Note]) -> Plan:
+        """Let items stand at ranks, ``int64[k]``; an item that is no candidate gets the user's lowest score.
+
+        Where a user owns an item it is not pinned.
+        """
         pins = np.tile(ranks, (len(self.candidates), 1))
-        if histories is not None:
-            had = found_in(pins, histories)
+        if owned is not None:
+            had = found_in(pins, owned)
             if had.any():
                 users = np.flatnonzero(had.any(axis=1))
-                notes.append(Note("pin", f"{len(users)} users already have a pinned item: not pinned for them", users))
+                notes.append(Note("pin", "lack a pinned item, because their user has it already", users))
             pins[had] = EMPTY
         usable = (self.candidates != EMPTY) & np.isfinite(self.scores)
         lowest = np.where(usable, self.scores, np.inf).min(axis=1, initial=np.inf)
@@ -143,16 +146,14 @@ class Plan:
             below, above = np.flatnonzero(off[:, group] < 0), np.flatnonzero(off[:, group] > 0)
             least, most = self.quotas.least[group], self.quotas.most[group]
             if len(below):
-                text = f"{len(below)} of {len(chosen)} lists have fewer than {least}: their candidates give no more"
-                notes.append(Note(name, text, below))
+                notes.append(Note(name, f"have fewer than {least}: their candidates give no more", below))
             if len(above):
-                notes.append(Note(name, f"{len(above)} of {len(chosen)} lists have more than {most}: pinned", above))
+                notes.append(Note(name, f"have more than {most}: pinned", above))
         if self.quotas.names:
             plain = items_at(self.candidates, select(self.candidates, self.scores, self.k))
             short = np.flatnonzero((chosen != EMPTY).sum(axis=1) < (plain != EMPTY).sum(axis=1))
             if len(short):
-                text = f"{len(short)} of {len(chosen)} lists are shorter than {self.k}, to keep within a most"
-                notes.append(Note("quota", text, short))
+                notes.append(Note("quota", f"are shorter than {self.k}, to keep within a most", short))
         return notes
 
 

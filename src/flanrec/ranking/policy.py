@@ -8,8 +8,8 @@ The rules of a policy always work in the order of `ORDER`, however the file is w
 3. ``diversity`` and ``taste`` weigh the list as a whole, together: taste takes its weight of the whole, diversity its
    balance of what taste leaves.
 4. ``long_tail`` and ``quota`` decide which items are in the list, where the order of 3 alone would break them.
-5. ``pin`` puts items at their ranks, also items that were no candidates. Pinned items count in 3 and 4, and can
-   exceed a quota.
+5. ``pin`` puts items that may come at their ranks, also items that were no candidates. Pinned items count in 3 and 4,
+   and can exceed a quota.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 from flanrec.errors import SettingsError
-from flanrec.metrics.lists import EMPTY, BoolArray, FloatArray, IntegerArray, ItemLists, check_lists
+from flanrec.metrics.lists import EMPTY, BoolArray, IntegerArray, ItemLists, check_lists
 from flanrec.ranking.diversity import diversity_term
 from flanrec.ranking.exposure import freshness, long_tail_least
 from flanrec.ranking.facts import CATEGORY, ItemFacts
+from flanrec.ranking.naming import check_names
 from flanrec.ranking.plan import Note, Plan, Reranked, moves, moves_table
 from flanrec.ranking.rules import Block, Diversity, Freshness, LongTail, Quota, Rules, Taste, explain, read_toml
 from flanrec.ranking.taste import taste_term
@@ -92,6 +93,20 @@ class Policy(Rules):
         except ValidationError as problem:
             raise explain(problem, cls, source) from problem
 
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Rules that there are, in their order."""
+        none = Policy()
+        return tuple(rule for rule in ORDER if getattr(self, rule) != getattr(none, rule))
+
+    def alone(self, rule: str) -> Policy:
+        """Return a policy with one of the rules only."""
+        return Policy(**{rule: getattr(self, rule)})
+
+    def check(self, items: ItemFacts, source: str = "policy") -> list[Note]:
+        """As `flanrec.ranking.naming.check_names`, which `apply` calls too."""
+        return check_names(self, items, source)
+
     def apply(
         self,
         candidates: IntegerArray,
@@ -100,6 +115,9 @@ class Policy(Rules):
         histories: ItemLists | None = None,
         k: int = 10,
         reasons: bool = True,
+        *,
+        seen: bool = False,
+        allowed: BoolArray | None = None,
     ) -> Reranked:
         """Return lists of k items under these rules.
 
@@ -111,49 +129,61 @@ class Policy(Rules):
             What each user has; taste needs it, and pins leave out what a user already has.
         reasons
             Whether to say what each rule moved. It costs one selection a rule instead of one in all.
+        seen
+            Whether items of the histories may be pinned too.
+        allowed
+            ``bool[n_items]``, items that may be pinned; None for all.
 
         Raises
         ------
         SettingsError
-            A rule needs a column, an age, vectors or histories that are not there, or pins what is blocked.
+            A rule needs a column, a value, an age, vectors or histories that are not there, or pins what is blocked.
         DataError
             Shapes do not fit, or a candidate is outside the catalogue.
         """
         plan = Plan.of(candidates, scores, items, k)
         if histories is not None:
             check_lists(histories, len(plan.candidates), "histories")
-        told, found = self._unknown(items), []
+        told, found = self.check(items), []
+        pins = self._pinned(items, plan.k, allowed, told)
         chosen, values = plan.lists()
-        stale = False
-        for rule in ORDER:
-            changed = self._add(rule, plan, items, histories, told)
-            if changed is None:
-                continue
-            plan, targets = changed
-            stale = not reasons
+        for rule in self.active:
+            if rule == "pin":
+                plan = plan.with_pins(pins, None if seen else histories, told)
+                targets: BoolArray | None = _marked(pins, len(items))
+            else:
+                plan, targets = self._add(rule, plan, items, histories)
             if reasons:
                 before = chosen
                 chosen, values = plan.lists()
                 found.append(moves(rule, before, chosen, targets))
-        if stale:
+        if self.active and not reasons:
             chosen, values = plan.lists()
         return Reranked(chosen, values, (*told, *plan.notes(chosen)), moves_table(found))
 
+    def blocked(self, items: ItemFacts) -> BoolArray:
+        """Return ``bool[n_items]``: the item is never shown."""
+        blocked = np.zeros(len(items), dtype=np.bool_)
+        blocked[[place for one in self.block.items if (place := items.index(str(one))) is not None]] = True
+        for category in self.block.categories:
+            blocked |= items.members(CATEGORY, category)
+        return blocked
+
     def _add(
-        self, rule: str, plan: Plan, items: ItemFacts, histories: ItemLists | None, notes: list[Note]
-    ) -> tuple[Plan, BoolArray | None] | None:
+        self, rule: str, plan: Plan, items: ItemFacts, histories: ItemLists | None
+    ) -> tuple[Plan, BoolArray | None]:
         """The plan with one more rule, and the items it names, or None for those it moves as a whole."""
-        if rule == "block" and (self.block.items or self.block.categories):
-            blocked = self._blocked(items)
+        if rule == "block":
+            blocked = self.blocked(items)
             return plan.without(blocked), blocked
-        if rule in ("boost", "bury") and (factors := self.boost if rule == "boost" else self.bury):
+        if rule in ("boost", "bury"):
             bonus = np.zeros(len(items))
-            for category, factor in factors.items():
+            for category, factor in getattr(self, rule).items():
                 bonus[items.members(CATEGORY, category)] += np.log(factor)
             return plan.with_bonus(bonus), bonus != 0
         if rule == "freshness" and self.freshness is not None:
-            bonus = self.freshness.weight * freshness(self._ages(items), self.freshness.half_life_days)
-            return plan.with_bonus(bonus), None
+            ages = items.ages[self.freshness.by]
+            return plan.with_bonus(self.freshness.weight * freshness(ages, self.freshness.half_life_days)), None
         if rule == "diversity" and self.diversity is not None:
             make = diversity_term(self.diversity.method, items.similarity, plan.k)
             return replace(plan, balance=self.diversity.balance, diversity=make), None
@@ -162,64 +192,35 @@ class Policy(Rules):
                 raise SettingsError("the rule taste needs the users' histories, and none were given")
             make = taste_term(histories, items.category_shares, len(plan.candidates))
             return replace(plan, taste_weight=self.taste.weight, taste=make), None
+        quotas = plan.quotas
         if rule == "long_tail" and self.long_tail is not None:
             least = min(plan.k, long_tail_least(self.long_tail.share, plan.k))
-            return replace(plan, quotas=plan.quotas.with_group("long_tail", items.tail, least, plan.k)), None
-        if rule == "quota" and self.quota:
-            quotas = plan.quotas
+            quotas = quotas.with_group("long_tail", items.tail, least, plan.k)
+        if rule == "quota":
             for column, values in self.quota.items():
                 for value, quota in values.items():
                     most = max(plan.k, quota.min) if quota.max is None else quota.max
                     quotas = quotas.with_group(f"quota.{column}.{value}", items.members(column, value), quota.min, most)
-            return replace(plan, quotas=quotas), None
-        if rule == "pin" and self.pin:
-            pinned, mask = self._pinned(items, plan.k, notes)
-            return plan.with_pins(pinned, histories, notes), mask
-        return None
+        return replace(plan, quotas=quotas), None
 
-    def _blocked(self, items: ItemFacts) -> BoolArray:
-        blocked = np.zeros(len(items), dtype=np.bool_)
-        blocked[[place for one in self.block.items if (place := items.index(str(one))) is not None]] = True
-        for category in self.block.categories:
-            blocked |= items.members(CATEGORY, category)
-        return blocked
-
-    def _ages(self, items: ItemFacts) -> FloatArray:
-        assert self.freshness is not None
-        if self.freshness.by not in items.ages:
-            known = ", ".join(items.ages) or "none"
-            raise SettingsError(f"the rule freshness.by asks for {self.freshness.by!r}, but ages known are: {known}")
-        return items.ages[self.freshness.by]
-
-    def _pinned(self, items: ItemFacts, k: int, notes: list[Note]) -> tuple[npt.NDArray[np.int64], BoolArray]:
+    def _pinned(self, items: ItemFacts, k: int, allowed: BoolArray | None, notes: list[Note]) -> npt.NDArray[np.int64]:
+        """The item that stands at each rank, ``int64[k]``."""
         ranks = np.full(k, EMPTY, dtype=np.int64)
-        mask = np.zeros(len(items), dtype=np.bool_)
-        blocked = self._blocked(items)
+        none = np.zeros(0, np.int64)
         for item, rank in self.pin.items():
             place = items.index(item)
             if place is None:
                 continue
             if rank > k:
-                notes.append(Note("pin", f"rank {rank} of item {item} is beyond lists of {k}", np.zeros(0, np.int64)))
-                continue
-            if blocked[place]:
-                raise SettingsError(f"item {item} is pinned at rank {rank}, but a category of it is blocked")
-            ranks[rank - 1] = place
-            mask[place] = True
-        return ranks, mask
+                notes.append(Note("pin", f"rank {rank} of item {item} is beyond lists of {k}", none))
+            elif allowed is not None and not allowed[place]:
+                notes.append(Note("pin", f"item {item} may not come in these lists, so it is not pinned", none))
+            else:
+                ranks[rank - 1] = place
+        return ranks
 
-    def _unknown(self, items: ItemFacts) -> list[Note]:
-        """What the policy names and the catalogue does not have: a note, because catalogues change."""
-        named = [("block.items", str(one)) for one in self.block.items] + [("pin", one) for one in self.pin]
-        notes = [
-            Note(rule, f"there is no item {one}", np.zeros(0, np.int64))
-            for rule, one in named
-            if items.index(one) is None
-        ]
-        groups = [("block.categories", CATEGORY, one) for one in self.block.categories]
-        groups += [(rule, CATEGORY, one) for rule in ("boost", "bury") for one in getattr(self, rule)]
-        groups += [(f"quota.{column}", column, one) for column, values in self.quota.items() for one in values]
-        for rule, column, one in groups:
-            if not items.members(column, one).any():
-                notes.append(Note(rule, f"no item has {column} {one!r}", np.zeros(0, np.int64)))
-        return notes
+
+def _marked(places: npt.NDArray[np.int64], n_items: int) -> BoolArray:
+    marked = np.zeros(n_items, dtype=np.bool_)
+    marked[places[places != EMPTY]] = True
+    return marked

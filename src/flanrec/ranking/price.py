@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flanrec.errors import DataError
-from flanrec.metrics import PairedDifference, category_share, coverage, ndcg, paired_bootstrap
+from flanrec.metrics import PairedDifference, category_share, coverage, hit_rate, ndcg, paired_bootstrap
 from flanrec.metrics.lists import EMPTY, FloatArray, IntegerArray, ItemLists, check_ranked
 from flanrec.ranking.diversity import unit_rows
 from flanrec.ranking.facts import ItemFacts
@@ -22,6 +22,7 @@ from flanrec.ranking.taste import divergence_of_lists
 DEFINITIONS = MappingProxyType(
     {
         "ndcg": "normalised discounted cumulative gain of the top k against the held-out items",
+        "hit_rate": "share of users with a held-out item in their top k",
         "diversity": "1 - mean cosine of the vectors of all pairs of items in a list; higher is more diverse",
         "tail_share": "share of a list from outside the smallest set of items with 80 % of the events",
         "divergence": "KL divergence in nats of a list's categories from its history's; lower is nearer to the taste",
@@ -75,11 +76,11 @@ class Prices:
         }
         return {"k": self.k, "users": self.users, "prices": rows, "definitions": dict(DEFINITIONS)}
 
-    def to_table(self) -> Table:
+    def to_table(self, title: str = "the price of re-ranking") -> Table:
         """Return a table for the terminal, a row for each metric of each re-ranking, definitions below."""
         below = [f"{self.users} users, lists of {self.k}; intervals: paired bootstrap over users"]
         below += [f"{name}: {words}" for name, words in DEFINITIONS.items()]
-        table = Table(title="the price of re-ranking", caption="\n".join(below), caption_justify="left", min_width=78)
+        table = Table(title=title, caption="\n".join(below), caption_justify="left", min_width=78)
         table.add_column("re-ranking", no_wrap=True)
         table.add_column("metric", no_wrap=True)
         for name in ("before", "after", "change", "interval"):
@@ -159,7 +160,8 @@ def _measured(
     ranked: IntegerArray, relevant: ItemLists, items: ItemFacts, histories: ItemLists, k: int
 ) -> dict[str, FloatArray]:
     top = np.asarray(ranked)[:, :k]
-    values = {"ndcg": ndcg(top, relevant, k), "tail_share": category_share(top, items.tail)}
+    values = {"ndcg": ndcg(top, relevant, k), "hit_rate": hit_rate(top, relevant, k)}
+    values["tail_share"] = category_share(top, items.tail)
     if items.vectors is not None or items.category_shares.shape[1]:
         values["diversity"] = intra_list_diversity(top, items)
     if items.category_shares.shape[1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,12 @@ from flanrec.backbone import Backbone
 from flanrec.catalogue.people import Person
 from flanrec.errors import SettingsError
 from flanrec.ranking.features import Features
+from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
 from flanrec.recommender.fused import FusedReading, Gatherer
 from flanrec.recommender.parts import Parts
-from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading
+from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading, each_asking
+from flanrec.recommender.reranking import Candidates, Ranked, depth, told, usable_policy
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.tuning import TrainingReport
 
@@ -80,12 +83,56 @@ class Answering:
         seen: bool = False,
         only: Iterable[Any] | None = None,
         without: Iterable[Any] = (),
+        policy: Policy | str | Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """As `recommend`, for people and with catalogue indices: items int64 [n, k] (-1 for none) and scores."""
+        if policy is not None:
+            rules = usable_policy(policy, self.parts.item_facts)
+            found = self.candidates(
+                persons, k, asking, reading=reading, seen=seen, only=only, without=without, progress=progress
+            )
+            return told(found.reranked(rules, reasons=False))
         requests.check_k(k)
-        catalogue = self.parts.catalogue
-        width, allowed = min(k, len(catalogue)), requests.allowed_items(catalogue, only, without)
+        allowed = requests.allowed_items(self.parts.catalogue, only, without)
+        return self._top(persons, k, asking, reading, seen, allowed, progress)
+
+    def candidates(
+        self,
+        persons: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        reading: Reading = "fused",
+        seen: bool = False,
+        only: Iterable[Any] | None = None,
+        without: Iterable[Any] = (),
+        progress: Callable[[int], None] | None = None,
+    ) -> Candidates:
+        """What policies make lists of k from, and say what each of their rules moved; asked as `rank` is."""
+        requests.check_k(k)
+        allowed = requests.allowed_items(self.parts.catalogue, only, without)
+        asked, deep = each_asking(asking, len(persons)), depth(k, reading)
+
+        def again(rows: NDArray[np.int64], among: NDArray[np.bool_]) -> Ranked:
+            some = rows.tolist()
+            return self._top([persons[at] for at in some], deep, [asked[at] for at in some], reading, seen, among)
+
+        ranked = self._top(persons, deep, asked, reading, seen, allowed, progress)
+        width = min(k, len(self.parts.catalogue))
+        return Candidates(persons, ranked, self.parts.item_facts, width, seen, allowed, again)
+
+    def _top(
+        self,
+        persons: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking],
+        reading: Reading,
+        seen: bool,
+        allowed: NDArray[np.bool_] | None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranked:
+        width = min(k, len(self.parts.catalogue))
         excluded = None if seen else [np.unique(person.items) for person in persons]
         if reading == "fused":
             return self.fused_reading.top(persons, width, asking, excluded=excluded, allowed=allowed)

@@ -12,6 +12,7 @@ from flanrec.backbone import load_backbone
 from flanrec.data import Dataset
 from flanrec.errors import SettingsError
 from flanrec.explanation import Explanation, explain
+from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
 from flanrec.recommender.answering import Answering, Reading
 from flanrec.recommender.fitting import fit
@@ -152,6 +153,7 @@ class Recommender(Answering):
         seen: bool = False,
         only: Iterable[Any] | None = None,
         without: Iterable[Any] = (),
+        policy: Policy | str | Path | None = None,
         sources: bool = False,
     ) -> pl.DataFrame:
         """Recommend items.
@@ -174,27 +176,33 @@ class Recommender(Answering):
             Whether items of the history may come again.
         only, without
             Item ids that alone may come, or may not come.
+        policy
+            Rules that re-rank the lists, or the TOML file that has them. What they cannot do is logged as a warning.
         sources
             Add what every source gave each item, in columns such as ``from_ease``; for ``fused`` only. They add up to
-            the score, up to a constant of each user.
+            the score, up to a constant of each user; to that before a policy.
 
         Returns
         -------
         polars.DataFrame
             user_id, item_id, score, rank from 1; best first for each user. The score is a log-probability of
             coming next, for ``fused`` one up to a constant of each user. With `history` the user_id is null.
+            Under a policy the rank counts: scores have its factors and freshness in them, and need not fall.
 
         Raises
         ------
         SettingsError
-            k is below 1, neither or both of users and history are given, or sources of another reading are asked.
+            k is below 1, neither or both of users and history are given, sources of another reading are asked, or
+            the policy cannot be read or names a category that is unknown.
         NotFoundError
             An item of history, only or without is unknown.
         """
         requests.check_sources(reading, sources)
         ids, persons = requests.all_of(self.parts, users, history, attributes)
         asking = Asking(wish, avoid)
-        items, scores = self.rank(persons, k, asking, reading=reading, seen=seen, only=only, without=without)
+        items, scores = self.rank(
+            persons, k, asking, reading=reading, seen=seen, only=only, without=without, policy=policy
+        )
         table = recommendations(ids, items, scores, self.parts.dataset, self.parts.catalogue.item_ids)
         return table.with_columns(self.source_columns(persons, items, asking)) if sources else table
 

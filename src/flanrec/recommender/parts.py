@@ -21,6 +21,7 @@ from flanrec.catalogue.prompter import Prompter
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
 from flanrec.ranking.behaviour import Behaviour
+from flanrec.ranking.facts import ItemFacts
 from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
 from flanrec.recommender.fused import behaviour_of, unit_texts
@@ -88,6 +89,11 @@ class Parts:
     def unit_texts(self) -> NDArray[np.float32]:
         """See `flanrec.recommender.fused.unit_texts`."""
         return unit_texts(self.tokens)
+
+    @cached_property
+    def item_facts(self) -> ItemFacts:
+        """What policies know of the items: their columns, events, ages at the newest event, and texts as vectors."""
+        return ItemFacts.from_dataset(self.dataset, self.unit_texts)
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
