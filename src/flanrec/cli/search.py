@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +17,6 @@ from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
     from flanrec.evaluation.search import SettingsFound
-
-logger = logging.getLogger(__name__)
 
 BEST, TRIALS, PER_USER, RECORD = "best.toml", "trials.csv", "per_user.csv", "search.json"
 """What lies in the folder beside the study: settings for train, a row a trial, a row a user, and what --json prints."""
@@ -99,8 +97,11 @@ def search(
 
 
 def _quieten_optuna() -> None:
-    """The search says itself what becomes of a trial."""
-    logging.getLogger("optuna").setLevel(logging.WARNING)
+    """The search says itself what becomes of a trial. Importing Optuna sets its level, so that comes first."""
+    with contextlib.suppress(ImportError):
+        from optuna import logging as talk
+
+        talk.set_verbosity(talk.WARNING)
 
 
 def _heading(found: SettingsFound) -> str:
