@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import tomllib
@@ -109,3 +110,12 @@ def test_wrong_usage_ends_with_2(flanrec: Flanrec, log: list[object], tmp_path: 
     assert "--minutes" in flanrec("search", *log, "--out", tmp_path / "out").err
     zero = flanrec("search", *log, "--out", tmp_path / "out", "--minutes", "0")
     assert (zero.code, "minutes is 0" in zero.err) == (2, True)
+
+
+def test_without_optuna_the_extra_is_named_before_any_work(
+    flanrec: Flanrec, log: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    said = flanrec("search", *log, "--out", tmp_path / "out", "--minutes", "1")
+    assert (said.code, said.err) == (2, "flanrec: Optuna is not installed: pip install 'flanrec[search]'.\n")
+    assert not (tmp_path / "out").exists()

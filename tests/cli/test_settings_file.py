@@ -38,7 +38,8 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path, preset: str) -> Non
 def test_only_what_differs_is_written_and_what_is_always_wanted() -> None:
     plain = RecommenderSettings()
     assert settings_toml("balanced", plain) == '[train]\npreset = "balanced"\n'
-    assert tomllib.loads(settings_toml("balanced", plain, always=["fusion.depth"]))["settings"] == {
+    always = ["fusion.depth", "words.patience"]
+    assert tomllib.loads(settings_toml("balanced", plain, always=always))["settings"] == {
         "fusion": {"depth": plain.fusion.depth}
     }
 

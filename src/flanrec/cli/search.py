@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +50,7 @@ def search(
     """Choose settings: fit with several, and measure each on events that its fit has not seen."""
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file; give a folder with --out")
+    _prepare_optuna()
     settings = start.settings(config)
     options = {"backbone": start.backbone, "revision": start.revision}
     settings_toml(start.preset.value, settings, options)  # refuses here what could not be written after the trials
@@ -60,9 +60,6 @@ def search(
     dataset = source.load(rows, reviews)
     from flanrec.backbone import load_backbone
     from flanrec.evaluation.search import search as search_settings
-
-    _quieten_optuna()
-    out.mkdir(parents=True, exist_ok=True)
 
     def write(found: SettingsFound) -> None:
         best = settings_toml(start.preset.value, found.settings, options, chosen)
@@ -96,12 +93,14 @@ def search(
         _report(found, start.preset.value, out)
 
 
-def _quieten_optuna() -> None:
-    """The search says itself what becomes of a trial. Importing Optuna sets its level, so that comes first."""
-    with contextlib.suppress(ImportError):
-        from optuna import logging as talk
+def _prepare_optuna() -> None:
+    """Refuse before any work where Optuna is missing, and let it only warn: the search says what becomes of a trial."""
+    from flanrec.tuning.search import require_optuna
 
-        talk.set_verbosity(talk.WARNING)
+    require_optuna()
+    from optuna import logging
+
+    logging.set_verbosity(logging.WARNING)
 
 
 def _heading(found: SettingsFound) -> str:

@@ -22,7 +22,7 @@ def settings_toml(
     options
         Of ``flanrec train`` beside the preset; those that are None are left out.
     always
-        Settings that are written also where they are the preset's.
+        Settings that are written also where they are the preset's, unless they are None there.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def settings_toml(
     tables: dict[str, dict[str, Any]] = {"train": {"preset": preset, **(options or {})}}
     for name in setting_fields():
         value = value_of(settings, name)
-        if value == value_of(usual, name) and name not in wanted:
+        if value == value_of(usual, name) and (name not in wanted or value is None):
             continue
         if value is None:
             raise SettingsError(f"{name} is none, which a TOML file cannot say; give it a value")

@@ -132,9 +132,14 @@ def search_values(
     return Found(tuple(done), stopped)
 
 
-def _check(space: Space, minutes: float, trials: int | None) -> None:
+def require_optuna() -> None:
+    """Raise SettingsError, naming the extra, where Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
         raise SettingsError("Optuna is not installed: pip install 'flanrec[search]'.")
+
+
+def _check(space: Space, minutes: float, trials: int | None) -> None:
+    require_optuna()
     if not space:
         raise SettingsError("the space is empty; name at least one setting to choose")
     if not 0 < minutes < float("inf"):
