@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flanrec.data import Dataset, Split, cold_items, leave_one_out, load_dataset, new_users, temporal
     from flanrec.errors import FlanrecError
+    from flanrec.evaluation.search import search
     from flanrec.recommender import Recommender, RecommenderSettings
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ _HOMES = {
     "leave_one_out": "flanrec.data",
     "load_dataset": "flanrec.data",
     "new_users": "flanrec.data",
+    "search": "flanrec.evaluation.search",
     "temporal": "flanrec.data",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "leave_one_out",
     "load_dataset",
     "new_users",
+    "search",
     "temporal",
 ]
 

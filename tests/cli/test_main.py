@@ -16,7 +16,10 @@ from flanrec.cli import main as module
 if TYPE_CHECKING:
     from conftest import Flanrec, Trained
 
-COMMANDS = ["data", "demo", "doctor", "evaluate", "explain", "instructions", "match", "rank-new", "recommend", "train"]
+COMMANDS = [
+    *("data", "demo", "doctor", "evaluate", "explain", "instructions", "match", "rank-new", "recommend"),
+    *("search", "train"),
+]
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +53,7 @@ def test_version(flanrec: Flanrec) -> None:
         ["train", "--out", "m", "--preset", "huge"],
         ["recommend", "--model", "absent", "--user", "1", "--k", "0"],
         ["evaluate", "--model", "absent", "--test", "absent.csv"],
+        ["search", "--out", "m", "--minutes", "1", "--interactions", "absent.csv", "--items", "absent.csv"],
     ],
 )
 def test_wrong_usage_and_missing_files_end_with_2(flanrec: Flanrec, arguments: list[str]) -> None:

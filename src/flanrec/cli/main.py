@@ -22,6 +22,7 @@ from flanrec.cli.explain import explain
 from flanrec.cli.match import match
 from flanrec.cli.rank_new import rank_new
 from flanrec.cli.recommend import recommend
+from flanrec.cli.search import search
 from flanrec.cli.train import train
 from flanrec.errors import FlanrecError
 
@@ -39,6 +40,7 @@ app.add_typer(instructions.app, name="instructions")
 for _name, _command in (
     ("demo", demo),
     ("train", train),
+    ("search", search),
     ("evaluate", evaluate),
     ("recommend", recommend),
     ("match", match),

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from flanrec.cli.common import load_model
-from flanrec.cli.config import ConfigOption
+from flanrec.cli.config import ConfigOption, build_settings
 from flanrec.data import Dataset, load_dataset
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
-    from flanrec.recommender import Recommender
+    from flanrec.recommender import Recommender, RecommenderSettings
 
 
 class BadRows(StrEnum):
@@ -42,6 +42,14 @@ class ReadingName(StrEnum):
     fused = "fused"
     item_tokens = "item_tokens"
     generate = "generate"
+
+
+class Preset(StrEnum):
+    """How much to tune."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
 
 
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto.")]
@@ -97,6 +105,41 @@ class Source:
             raise SettingsError("name the data: --data ml-100k, or both --interactions FILE and --items FILE.")
         return Dataset.from_files(
             self.interactions, self.items, self.users, reviews, on_bad_rows=rows.policy, rejects=rows.rejects
+        )
+
+
+@dataclass(frozen=True)
+class Start:
+    """Which T5 is tuned, how much, and in which words."""
+
+    preset: Annotated[Preset, typer.Option(help="How much to tune.")] = Preset.balanced
+    backbone: Annotated[
+        str | None, typer.Option(help="T5 checkpoint: hub id, folder, or offline. By default Flan-T5 small.")
+    ] = None
+    revision: Annotated[str | None, typer.Option(help="Revision of the checkpoint on the hub.")] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.")] = None
+    language: Annotated[
+        list[str] | None, typer.Option("--language", help="Language of the instructions. Repeatable.")
+    ] = None
+    templates: Annotated[
+        list[Path] | None, typer.Option("--templates", help="File or folder of further templates. Repeatable.")
+    ] = None
+    noun: Annotated[str | None, typer.Option(help="What one item is called, such as movie.")] = None
+    nouns: Annotated[str | None, typer.Option(help="What several items are called.")] = None
+
+    def settings(self, config: Path | None, **flags: Any) -> RecommenderSettings:
+        """The preset's settings, changed as `build_settings` says; `flags` are nested fields of further options."""
+        return build_settings(
+            self.preset,
+            config,
+            {
+                "languages": tuple(self.language) if self.language else None,
+                "templates": tuple(str(path.resolve()) for path in self.templates) if self.templates else None,
+                "noun": self.noun,
+                "nouns": self.nouns,
+                "seed": self.seed,
+                **flags,
+            },
         )
 
 

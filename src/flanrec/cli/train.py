@@ -15,8 +15,8 @@ import typer
 
 from flanrec.artefact import MANIFEST
 from flanrec.cli.common import print_frame, print_json, progress_callbacks
-from flanrec.cli.config import ConfigOption, build_settings
-from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, grouped
+from flanrec.cli.config import ConfigOption
+from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, Start, grouped
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from flanrec.tuning import Callback
 
 logger = logging.getLogger(__name__)
-
-
-class Preset(StrEnum):
-    """How much to tune."""
-
-    fast = "fast"
-    balanced = "balanced"
-    best = "best"
 
 
 class Method(StrEnum):
@@ -46,22 +38,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder to save the recommender into.")],
     source: Source,
     rows: Rows,
+    start: Start,
     reviews: ReviewsOption = None,
-    preset: Annotated[Preset, typer.Option(help="How much to tune.")] = Preset.balanced,
-    backbone: Annotated[
-        str | None, typer.Option(help="T5 checkpoint: hub id, folder, or offline. By default Flan-T5 small.")
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of the checkpoint on the hub.")] = None,
     method: Annotated[Method | None, typer.Option(help="Tune the whole T5, or low-rank adapters.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.")] = None,
-    language: Annotated[
-        list[str] | None, typer.Option("--language", help="Language of the instructions. Repeatable.")
-    ] = None,
-    templates: Annotated[
-        list[Path] | None, typer.Option("--templates", help="File or folder of further templates. Repeatable.")
-    ] = None,
-    noun: Annotated[str | None, typer.Option(help="What one item is called, such as movie.")] = None,
-    nouns: Annotated[str | None, typer.Option(help="What several items are called.")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints and curves; by default OUT with .run behind it.")
     ] = None,
@@ -77,23 +56,12 @@ def train(
     """Tune a recommender on interactions and items, and save it."""
     folder = runs if runs is not None else out.with_name(f"{out.name}.run")
     _refuse_early(out, folder, resume, tensorboard)
-    settings = build_settings(
-        preset,
-        config,
-        {
-            "languages": tuple(language) if language else None,
-            "templates": tuple(str(path.resolve()) for path in templates) if templates else None,
-            "noun": noun,
-            "nouns": nouns,
-            "seed": seed,
-            "words": {"method": None if method is None else method.value},
-        },
-    )
+    settings = start.settings(config, words={"method": None if method is None else method.value})
     dataset = source.load(rows, reviews)
     from flanrec.recommender import Recommender
 
     try:
-        recommender = Recommender.from_pretrained(backbone, settings, revision=revision, device=device)
+        recommender = Recommender.from_pretrained(start.backbone, settings, revision=start.revision, device=device)
         recommender.fit(dataset, folder=folder, resume=resume, callbacks=_callbacks(folder, tensorboard))
         recommender.save_pretrained(out)
     except KeyboardInterrupt:
