@@ -16,7 +16,8 @@ from flanrec.cli import main as module
 if TYPE_CHECKING:
     from conftest import Flanrec, Trained
 
-COMMANDS = ["data", "demo", "doctor", "evaluate", "explain", "instructions", "match", "rank-new", "recommend", "train"]
+COMMANDS = ["compare", "data", "demo", "doctor", "evaluate", "explain", "instructions", "match", "rank-new",
+            "recommend", "train"]  # fmt: skip
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -133,12 +133,12 @@ def _contenders(
 
 
 def _print(found: list[Comparison]) -> None:
-    from flanrec.evaluation.comparison_tables import overall_table, seed_table, segment_table
+    from flanrec.evaluation.comparison_tables import accuracy_table, lists_table, seed_table, segment_table
 
     console = Console()
     for one in found:
-        console.print(overall_table(one))
-        console.print(segment_table(one))
+        for table in (accuracy_table, segment_table, lists_table):
+            console.print(table(one))
     for rule in dict.fromkeys(one.rule for one in found):
         same = [one for one in found if one.rule == rule]
         if len(same) > 1:

@@ -26,7 +26,7 @@ from flanrec.recommender.fused import Gatherer
 from flanrec.recommender.stages import Material
 
 _UNKNOWN = float("nan")
-ALL = "fused, weights learned again"
+ALL = "fused, learned again"
 
 
 def ablation_methods(rankings: Mapping[str, Callable[[], Ranking]], identity: str) -> list[Method]:
@@ -118,10 +118,10 @@ class _Sources:
         else:
             pool, answers = self.learned_on
             boosting = BoostingSettings(rounds=settings.fusion.rounds) if settings.fusion.rounds else None
-            fusion = Fusion.fit(self._without(pool, left_out), answers, boosting, settings.seed)
+            fusion = Fusion.fit(self._left(pool, left_out), answers, boosting, settings.seed)
 
         def rank(asked: Sequence[Person], allowed: NDArray[np.bool_] | None) -> Ints:
-            pool = self._without(self._pool(asked, allowed), left_out)
+            pool = self._left(self._pool(asked, allowed), left_out)
             return pool.best(fusion.scores(pool), K)[0]
 
         return rank
@@ -135,17 +135,25 @@ class _Sources:
             self._asked[key] = Pool.joined([pool for _, pool, _ in pools])
         return self._asked[key]
 
-    def _without(self, pool: Pool, left_out: str | None) -> Pool:
-        """A pool without the features of a source, and without the candidates that it alone named."""
-        if left_out is None:
-            return pool
-        names = tuple(name for name in pool.names if _source(name) != left_out)
+    def _left(self, pool: Pool, left_out: str | None) -> Pool:
         depth = max(self.recommender.settings.fusion.depth, K)
-        end = np.log1p(min(depth, len(self.recommender.parts.catalogue))).astype(np.float32)
-        ranks = [pool.column(name) for name in names if name.endswith(".rank")]
-        named = np.min(ranks, axis=0) < end
-        columns = [pool.names.index(name) for name in names]
-        return Pool(pool.users[named], pool.items[named], pool.features[named][:, columns], names, pool.n_users)
+        return pool if left_out is None else without(pool, left_out, min(depth, len(self.recommender.parts.catalogue)))
+
+
+def without(pool: Pool, source: str, depth: int) -> Pool:
+    """A pool without the features of a source, and without the candidates that it alone named.
+
+    Parameters
+    ----------
+    depth
+        How many candidates each source named.
+    """
+    names = tuple(name for name in pool.names if _source(name) != source)
+    end = np.log1p(depth).astype(np.float32)
+    ranks = [pool.column(name) for name in names if name.endswith(".rank")]
+    named = np.min(ranks, axis=0) < end
+    columns = [pool.names.index(name) for name in names]
+    return Pool(pool.users[named], pool.items[named], pool.features[named][:, columns], names, pool.n_users)
 
 
 def _source(feature: str) -> str:

@@ -89,7 +89,7 @@ def _compare(
     task: RankingTask, plan: Plan, contenders: Contenders | None, store: RowStore | None, bar: Bar | None
 ) -> Comparison:
     contender = None if contenders is None else contenders(task)
-    peers, notes = peer_methods(task.seed)
+    peers, notes = peer_methods(task)
     methods = [*closed_form_methods(), *_recommender_methods(task, contender, plan.readings), *peers]
     methods.sort(key=lambda method: _ORDER.index(method.kind))
     if contender is None:

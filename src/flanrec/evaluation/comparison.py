@@ -27,7 +27,7 @@ DEFINITIONS = {
     "interval": "95 % percentile bootstrap over users; all rows are drawn with the same users.",
     "difference": "NDCG@10 of the row minus that of the reference row, user by user, with its interval from the same "
     "draws. Intervals are of each row alone; with many rows some miss zero by chance.",
-    "coverage": "share of the catalogue that is in at least one list.",
+    "coverage": "share of the items that could be ranked that are in at least one list.",
     "popularity": "training events of the items in a list, the mean over the list and then over users.",
     "seconds to fit": "wall time on this machine, item texts and validation included; all readings of a recommender "
     "share one fit. A dash where it is not known, as for rows that share their work with others.",
@@ -158,8 +158,8 @@ class Comparison:
         return {name: self._standings(users) for name, users in self.segments.items()}
 
     def coverage(self, row: Row) -> float:
-        """Share of the catalogue that is in at least one list."""
-        return coverage(row.items, len(self.counts))
+        """Share of the items that could be ranked that are in at least one list."""
+        return coverage(row.items, len(self.counts)) * len(self.counts) / self.ranked
 
     def popularity(self, row: Row) -> float:
         """Mean training events of the recommended items; nan where every list is empty."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,36 +73,54 @@ def seed_lines(comparisons: Sequence[Comparison]) -> list[SeedLine]:
     ]
 
 
-def overall_table(comparison: Comparison) -> Table:
-    """All users: accuracy, the difference to the reference, coverage, popularity and times."""
+def accuracy_table(comparison: Comparison) -> Table:
+    """All users: accuracy, and the difference to the reference with its interval."""
     users = f"{len(comparison.events)} users, {comparison.ranked} items ranked"
-    table = Table(
-        title=escape(f"{comparison.data}, {comparison.rule}, seed {comparison.seed}: {users}"),
-        caption=escape("\n".join([f"difference: NDCG@10 against {comparison.reference}", *comparison.notes])),
-        caption_justify="left",
+    below = [f"difference: NDCG@10 against {comparison.reference}, {comparison.level:.0%} interval", *comparison.notes]
+    return _table(
+        comparison,
+        f"{comparison.data}, {comparison.rule}, seed {comparison.seed}: {users}",
+        ("NDCG@10", "HR@10", "difference", "interval"),
+        lambda line: (line.ndcg, line.hit_rate, line.difference, line.difference_interval),
+        below,
     )
-    headings = ("row", "NDCG@10", "interval", "HR@10", "difference", "interval", "coverage", "popularity", "fit s",
-                "ms a user")  # fmt: skip
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "row" else "right", no_wrap=True)
-    for line, following in _with_next(lines_of(comparison)):
-        table.add_row(
-            escape(line.name), line.ndcg, line.ndcg_interval, line.hit_rate, line.difference, line.difference_interval,
-            line.coverage, line.popularity, line.fit_seconds, line.user_milliseconds,
-            end_section=following is None or following.kind != line.kind,
-        )  # fmt: skip
-    return table
+
+
+def lists_table(comparison: Comparison) -> Table:
+    """What is in the lists, and what they cost."""
+    return _table(
+        comparison,
+        f"lists and time, {comparison.rule}, seed {comparison.seed}",
+        ("coverage", "popularity", "fit s", "ms a user"),
+        lambda line: (line.coverage, line.popularity, line.fit_seconds, line.user_milliseconds),
+    )
 
 
 def segment_table(comparison: Comparison) -> Table:
-    """NDCG@10 of each segment with its interval."""
-    table = Table(title=escape(f"NDCG@10 by segment, {comparison.rule}, seed {comparison.seed}"))
-    table.add_column("row", no_wrap=True)
-    for name, users in comparison.segments.items():
-        table.add_column(f"{name}\n{int(users.sum())} users", justify="right", no_wrap=True)
-    for line, following in _with_next(lines_of(comparison)):
-        cells = [f"{value} {interval}" for value, interval, *_ in line.segments.values()]
-        table.add_row(escape(line.name), *cells, end_section=following is None or following.kind != line.kind)
+    """NDCG@10 of each segment; intervals are in the other forms."""
+    return _table(
+        comparison,
+        f"NDCG@10 by segment, {comparison.rule}, seed {comparison.seed}",
+        [f"{name}\n{int(users.sum())} users" for name, users in comparison.segments.items()],
+        lambda line: [value for value, *_ in line.segments.values()],
+    )
+
+
+def _table(
+    comparison: Comparison,
+    title: str,
+    headings: Sequence[str],
+    cells: Callable[[Line], Sequence[str]],
+    below: Sequence[str] = (),
+) -> Table:
+    table = Table(title=escape(title), caption=escape("\n".join(below)) or None, caption_justify="left")
+    table.add_column("row", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    lines = lines_of(comparison)
+    for line, following in zip(lines, [*lines[1:], None], strict=True):
+        last_of_kind = following is None or following.kind != line.kind
+        table.add_row(escape(line.name), *cells(line), end_section=last_of_kind)
     return table
 
 
@@ -150,7 +168,3 @@ def _line(comparison: Comparison, number: int, row: Row) -> Line:
 
 def _interval(interval: Interval, sign: str = "") -> str:
     return f"[{interval.low:{sign}.4f}, {interval.high:{sign}.4f}]"
-
-
-def _with_next(lines: list[Line]) -> list[tuple[Line, Line | None]]:
-    return list(zip(lines, [*lines[1:], None], strict=True))

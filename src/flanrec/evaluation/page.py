@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -54,7 +53,7 @@ def page_of(comparisons: Sequence[Comparison], title: str) -> str:
         undefined=jinja2.StrictUndefined,
     )
     definitions: dict[str, str] = {**MEANING, **DEFINITIONS, **segments.DEFINITIONS, **KINDS}
-    anchors = {name: "def-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in definitions}
+    anchors = {name: f"definition-{place}" for place, name in enumerate(definitions)}
     return environment.get_template("comparison.html.jinja").render(
         title=title,
         version=flanrec.__version__,

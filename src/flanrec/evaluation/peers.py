@@ -26,14 +26,8 @@ COSINE = {"K": 50}
 BM25 = {"K": 50, "K1": 1.2, "B": 0.75}
 
 
-def peer_methods(seed: int) -> tuple[list[Method], list[str]]:
-    """The peers that can be fitted here, and a note for those that cannot.
-
-    Parameters
-    ----------
-    seed
-        Of the factors that ALS and BPR start with.
-    """
+def peer_methods(task: RankingTask) -> tuple[list[Method], list[str]]:
+    """The peers that can be fitted on a task, and notes on those that cannot; its seed starts ALS and BPR."""
     methods = [
         _closed_form("popularity", Popularity()),
         _closed_form("EASE as published", Ease(decay=1.0)),
@@ -41,8 +35,8 @@ def peer_methods(seed: int) -> tuple[list[Method], list[str]]:
     fits: dict[str, tuple[Callable[..., Ranking], Mapping[str, float]]] = {
         "item neighbours, cosine": (_neighbours, COSINE),
         "item neighbours, BM25": (_neighbours, BM25),
-        "ALS": (_als, {**ALS, "random_state": seed}),
-        "BPR": (_bpr, {**BPR, "random_state": seed}),
+        "ALS": (_als, {**ALS, "random_state": task.seed}),
+        "BPR": (_bpr, {**BPR, "random_state": task.seed}),
     }
     if importlib.util.find_spec("implicit") is None:
         note = (
@@ -50,10 +44,18 @@ def peer_methods(seed: int) -> tuple[list[Method], list[str]]:
             "(pip install 'flanrec[baselines]' adds it)"
         )
         return methods, [note]
+    notes = []
+    trained_on = set(task.known.user_ids)
+    strangers = sum(user not in trained_on for user in task.user_ids)
+    if strangers == len(task.user_ids):
+        del fits["BPR"]
+        notes.append("BPR is left out: it has nothing for users that it was not trained on, and here that is all")
+    elif strangers:
+        notes.append(f"BPR gives {strangers} users that it was not trained on what is popular")
     for name, (fit, settings) in fits.items():
         told = ", ".join(f"{key}={value:g}" for key, value in settings.items())
         methods.append(Method(name, "peer", f"implicit: {told}", partial(fit, settings=settings)))
-    return methods, []
+    return methods, notes
 
 
 def _closed_form(name: str, source: Source) -> Method:

@@ -85,7 +85,7 @@ def lists_plot(comparison: Comparison) -> str:
         colours = [_COLOURS[row.kind] for row in comparison.rows]
         places = range(len(comparison.rows))
         left.barh(places, [100 * comparison.coverage(row) for row in comparison.rows], color=colours)
-        left.set_xlabel("coverage, % of the catalogue")
+        left.set_xlabel("coverage, % of the items ranked")
         right.barh(places, [comparison.popularity(row) for row in comparison.rows], color=colours)
         right.set_xlabel("popularity, training events an item")
         _name_rows(left, comparison.rows)

@@ -9,6 +9,7 @@ import os
 import re
 import uuid
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from flanrec.evaluation.methods import K, Method, Row
 from flanrec.evaluation.tasks import RankingTask
 
 logger = logging.getLogger(__name__)
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 class RowStore:
@@ -49,7 +51,7 @@ class RowStore:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 items, seconds = kept["items"].astype(np.int64), kept["seconds"].astype(np.float64)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as problem:
+        except _UNREADABLE as problem:
             logger.warning("%s cannot be read and is measured again: %s", path, problem)
             return None
         fits = items.shape == (len(task.people), K) and items.size and -1 <= items.min() <= items.max() < task.n_items

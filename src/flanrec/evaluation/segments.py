@@ -16,8 +16,8 @@ DEFINITIONS = {
     "head": f"the held-out item is among the most-met items that hold the first {HEAD:.0%} of the training events",
     "middle": f"the held-out item is among the next items, up to {MIDDLE:.0%} of the training events",
     "tail": "the held-out item is among all others, those that training never met included",
-    f"under {FEW_EVENTS} events": f"the user has fewer than {FEW_EVENTS} events when asking",
-    f"{FEW_EVENTS} events or more": f"the user has {FEW_EVENTS} events or more when asking",
+    f"< {FEW_EVENTS} events": f"the user has fewer than {FEW_EVENTS} events when asking",
+    f"≥ {FEW_EVENTS} events": f"the user has {FEW_EVENTS} events or more when asking",
 }
 """Each segment in words. A user with several held-out items belongs where the first of them does."""
 

@@ -171,12 +171,15 @@ def resampled_means(values: npt.ArrayLike, seed: int = 42, resamples: int = 2000
     generator = np.random.default_rng(seed)
     n = len(table)
     means = np.empty((resamples, table.shape[1]))
+    # One method at a time, so that the order of additions does not depend on how many there are.
+    columns = np.ascontiguousarray(table.T)
     step = max(1, _CHUNK // n)
     for start in range(0, resamples, step):
         stop = min(resamples, start + step)
         # How often each user is drawn is multinomial.
-        times = generator.multinomial(n, np.full(n, 1 / n), size=stop - start)
-        means[start:stop] = np.einsum("du,um->dm", times, table) / n
+        times = generator.multinomial(n, np.full(n, 1 / n), size=stop - start).astype(np.float64)
+        for method, column in enumerate(columns):
+            means[start:stop, method] = times @ column / n
     return means
 
 
