@@ -48,7 +48,7 @@ def test_learned_again_from_all_sources_is_the_fused_ranking(fitted: Recommender
 
 def test_every_source_that_is_heard_is_left_out_once(fitted: Recommender, task: RankingTask) -> None:
     methods = ablation_methods(fused_without(fitted, task.known), "it")
-    sources = {method.name.removeprefix("fused without ") for method in methods[1:]}
+    sources = {method.name.removeprefix("without ") for method in methods[1:]}
     assert {name.removesuffix(".score") for name in fitted.parts.fusion.base.names} <= sources
     assert len(sources) == len(methods) - 1
     rows = [measure(method, task) for method in methods if method.name.endswith((" transitions", " tokens"))]

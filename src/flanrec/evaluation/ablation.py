@@ -67,7 +67,7 @@ def fused_without(recommender: Recommender, known: Dataset) -> dict[str, Callabl
     sources = _Sources(recommender, known)
     rankings: dict[str, Callable[[], Ranking]] = {ALL: partial(sources.ranking, None)}
     for name in sources.heard:
-        rankings[f"fused without {name}"] = partial(sources.ranking, name)
+        rankings[f"without {name}"] = partial(sources.ranking, name)
     return rankings
 
 

@@ -30,7 +30,8 @@ DEFINITIONS = {
     "coverage": "share of the items that could be ranked that are in at least one list.",
     "popularity": "training events of the items in a list, the mean over the list and then over users.",
     "seconds to fit": "wall time on this machine, item texts and validation included; all readings of a recommender "
-    "share one fit. A dash where it is not known, as for rows that share their work with others.",
+    "share one fit, and of one that was interrupted the last part counts. A dash where it is not known, as for rows "
+    "that share their work with others.",
     "ms a user": "wall time on this machine to rank the catalogue for one user, the mean over all of them.",
 }
 """Each number of a comparison in words."""
