@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flanrec.data import Dataset, Split, cold_items, leave_one_out, load_dataset, new_users, temporal
+    from flanrec.data import Dataset, Split, cold_items, few_users, leave_one_out, load_dataset, new_users, temporal
     from flanrec.errors import FlanrecError
     from flanrec.evaluation.search import search
     from flanrec.recommender import Recommender, RecommenderSettings
@@ -23,6 +23,7 @@ _HOMES = {
     "RecommenderSettings": "flanrec.recommender",
     "Split": "flanrec.data",
     "cold_items": "flanrec.data",
+    "few_users": "flanrec.data",
     "leave_one_out": "flanrec.data",
     "load_dataset": "flanrec.data",
     "new_users": "flanrec.data",
@@ -38,6 +39,7 @@ __all__ = [
     "Split",
     "__version__",
     "cold_items",
+    "few_users",
     "leave_one_out",
     "load_dataset",
     "new_users",

@@ -67,7 +67,7 @@ def test_converted_tables_are_read_again_unchanged(files: list[str], tmp_path: P
     assert again.fingerprint() == before.fingerprint()
 
 
-@pytest.mark.parametrize("rule", ["leave-one-out", "temporal", "cold-items", "new-users"])
+@pytest.mark.parametrize("rule", ["leave-one-out", "temporal", "cold-items", "new-users", "few-users"])
 def test_split_writes_three_parts_that_make_up_the_whole(files: list[str], tmp_path: Path, rule: str) -> None:
     extra = [] if rule == "leave-one-out" else ["--share", "0.25"]
     report = json.loads(run("split", *files, "--to", str(tmp_path / "out"), "--rule", rule, *extra, "--json"))

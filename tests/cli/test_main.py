@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Flanrec, Trained
 
 COMMANDS = [
-    *("data", "demo", "doctor", "evaluate", "explain", "instructions", "match", "rank-new", "recommend"),
+    *("compare", "data", "demo", "doctor", "evaluate", "explain", "instructions", "match", "rank-new", "recommend"),
     *("search", "train"),
 ]
 

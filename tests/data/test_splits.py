@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +15,7 @@ from flanrec.data import (
     Split,
     assert_no_leak,
     cold_items,
+    few_users,
     leave_one_out,
     load_dataset,
     new_users,
@@ -156,3 +159,35 @@ def test_movielens_is_split_as_its_published_figures_say() -> None:
     drawn = np.random.default_rng(42).choice(np.arange(1, 1683), 252, replace=False)
     assert set(cold.test.interactions["item_id"].to_list()) == {str(item) for item in drawn}
     assert_no_leak(cold)
+
+
+@given(events_of_users, shares, st.integers(0, 9))
+def test_few_users_trains_on_whole_users_as_numpy_draws_them(events: Events, share: float, seed: int) -> None:
+    data = dataset(events)
+    split = few_users(data, share, seed)
+    assert_complete(data, split)
+    assert_no_leak(split)
+    assert split.validation.interactions.height == 0
+    if data.user_ids:
+        count = max(1, round(share * len(data.user_ids)))
+        drawn = np.random.default_rng(seed).choice(data.user_ids, count, replace=False)
+        assert split.train.user_ids == sorted(drawn.tolist())
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
+def test_few_users_needs_a_share_between_0_and_1(share: float) -> None:
+    with pytest.raises(SettingsError, match="above 0 and below 1"):
+        few_users(dataset([(1, 1, 1)]), share)
+
+
+def test_a_user_in_two_parts_of_few_users_is_a_leak() -> None:
+    data = dataset([(user, item, item) for user in range(4) for item in range(3)])
+    split = few_users(data, 0.5, 1)
+    events = split.train.interactions
+    torn = replace(
+        split,
+        train=split.train.with_interactions(events.head(4)),
+        test=split.test.with_interactions(pl.concat([events.tail(2), split.test.interactions])),
+    )
+    with pytest.raises(DataError, match="few-users split leaks"):
+        assert_no_leak(torn)

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flanrec.errors import DataError, SettingsError
-from flanrec.metrics.intervals import bootstrap_interval, bootstrap_statistic, paired_bootstrap
+from flanrec.metrics.intervals import (
+    bootstrap_interval,
+    bootstrap_statistic,
+    interval_of,
+    paired_bootstrap,
+    resampled_means,
+)
 
 VALUES = st.lists(st.floats(0, 1) | st.just(math.nan), min_size=1, max_size=40)
 
@@ -108,3 +114,27 @@ def test_settings_and_values_that_cannot_work_are_refused() -> None:
         bootstrap_interval([1.0, math.inf])
     with pytest.raises(DataError, match="one value a user from both"):
         paired_bootstrap([1.0, 2.0], [1.0])
+
+
+def test_methods_share_their_draws_and_do_not_depend_on_their_company() -> None:
+    values = np.random.default_rng(0).random((80, 4))
+    drawn = resampled_means(values, seed=3, resamples=50)
+    assert np.array_equal(resampled_means(values[:, [2]], seed=3, resamples=50), drawn[:, [2]])
+    same = resampled_means(np.stack([values[:, 0], values[:, 0] + 0.25], axis=1), seed=3, resamples=50)
+    assert same[:, 1] - same[:, 0] == pytest.approx(0.25)
+
+
+def test_shared_draws_have_the_mean_and_the_spread_of_the_bootstrap() -> None:
+    values = np.random.default_rng(1).random(200)
+    drawn = resampled_means(values[:, None], resamples=4000)[:, 0]
+    assert drawn.mean() == pytest.approx(values.mean(), abs=0.002)
+    assert drawn.std() == pytest.approx(values.std() / np.sqrt(200), rel=0.05)
+    ours, usual = interval_of(float(values.mean()), drawn, 200), bootstrap_interval(values)
+    assert (ours.value, ours.count) == (usual.value, usual.count)
+    assert (ours.low, ours.high) == pytest.approx((usual.low, usual.high), abs=0.005)
+
+
+@pytest.mark.parametrize("values", [np.zeros((0, 2)), np.zeros(3), np.array([[1.0], [np.nan]])])
+def test_shared_draws_need_a_value_of_every_method(values: np.ndarray) -> None:
+    with pytest.raises(DataError, match="finite value of each method"):
+        resampled_means(values)

@@ -18,6 +18,7 @@ from flanrec.data import (
     assert_no_leak,
     cold_items,
     fetch,
+    few_users,
     leave_one_out,
     new_users,
     temporal,
@@ -47,6 +48,7 @@ class Rule(StrEnum):
     temporal = "temporal"
     cold_items = "cold-items"
     new_users = "new-users"
+    few_users = "few-users"
 
 
 def print_pairs(title: str, values: dict[str, Any]) -> None:
@@ -157,7 +159,7 @@ def split(
     source: Source,
     rows: Rows,
     rule: Annotated[Rule, typer.Option(help="How to split.")] = Rule.leave_one_out,
-    share: Annotated[float | None, typer.Option(help="Share for test.")] = None,
+    share: Annotated[float | None, typer.Option(help="Share for test; for few-users, for training.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw of items or users.")] = 42,
     form: Annotated[Format, typer.Option("--format", help="Format of the parts.")] = Format.csv,
     as_json: JsonOption = False,
@@ -172,8 +174,10 @@ def split(
         parts = temporal(dataset, test=0.1 if share is None else share)
     elif rule is Rule.cold_items:
         parts = cold_items(dataset, share=0.15 if share is None else share, seed=seed)
-    else:
+    elif rule is Rule.new_users:
         parts = new_users(dataset, share=0.1 if share is None else share, seed=seed)
+    else:
+        parts = few_users(dataset, share=0.1 if share is None else share, seed=seed)
     assert_no_leak(parts)
     report: dict[str, Any] = {"rule": parts.name, "folder": str(to)}
     for name, part in parts.parts().items():

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 import flanrec
 from flanrec.cli import data, instructions
+from flanrec.cli.compare import compare
 from flanrec.cli.config import PREFIX
 from flanrec.cli.demo import demo
 from flanrec.cli.doctor import doctor
@@ -42,6 +43,7 @@ for _name, _command in (
     ("train", train),
     ("search", search),
     ("evaluate", evaluate),
+    ("compare", compare),
     ("recommend", recommend),
     ("match", match),
     ("rank-new", rank_new),

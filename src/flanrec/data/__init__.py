@@ -8,7 +8,7 @@ from flanrec.data.profiles import ItemFacts, Profile, item_facts, profile, profi
 from flanrec.data.public import cache_dir, fetch, load_dataset
 from flanrec.data.readers import read_table
 from flanrec.data.sequences import Sequences
-from flanrec.data.splits import Split, assert_no_leak, cold_items, leave_one_out, new_users, temporal
+from flanrec.data.splits import Split, assert_no_leak, cold_items, few_users, leave_one_out, new_users, temporal
 
 __all__ = [
     "BadRowsError",
@@ -21,6 +21,7 @@ __all__ = [
     "cache_dir",
     "cold_items",
     "fetch",
+    "few_users",
     "item_facts",
     "leave_one_out",
     "load_dataset",

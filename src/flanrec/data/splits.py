@@ -17,7 +17,7 @@ from flanrec.data.dataset import Dataset
 from flanrec.data.sequences import sorted_ids
 from flanrec.errors import DataError, SettingsError
 
-SplitName = Literal["leave-one-out", "temporal", "cold-items", "new-users"]
+SplitName = Literal["leave-one-out", "temporal", "cold-items", "new-users", "few-users"]
 FEWEST_EVENTS = 3  # one for each part
 
 
@@ -147,6 +147,36 @@ def new_users(dataset: Dataset, share: float = 0.1, seed: int = 42, validation: 
     return _by_group(dataset, "user_id", *held, "new-users")
 
 
+def few_users(dataset: Dataset, share: float = 0.1, seed: int = 42) -> Split:
+    """Train on the complete histories of a few drawn users; all others are for testing, none for validation.
+
+    Parameters
+    ----------
+    share
+        Share of the users drawn for training, at least one user.
+    seed
+        Of the draw, ``numpy.random.default_rng(seed).choice`` over the ids in ascending order.
+
+    Raises
+    ------
+    SettingsError
+        The share is not between 0 and 1.
+
+    Examples
+    --------
+    >>> log = {"user_id": [1, 1, 2, 2, 3, 3, 4, 4], "item_id": [7, 8] * 4}
+    >>> split = few_users(Dataset.from_frames(log, {"item_id": [7, 8], "title": ["A", "B"]}), share=0.5)
+    >>> len(split.train.user_ids), len(split.test.user_ids), split.validation.user_ids
+    (2, 2, [])
+    """
+    if not 0 < share < 1:
+        raise SettingsError(f"share is {share}; it must be above 0 and below 1.")
+    known = dataset.user_ids
+    count = max(1, round(share * len(known))) if known else 0
+    drawn = {known[at] for at in np.random.default_rng(seed).choice(len(known), count, replace=False)} if known else ()
+    return _by_group(dataset, "user_id", [], [one for one in known if one not in drawn], "few-users")
+
+
 def assert_no_leak(split: Split) -> None:
     """Check that the parts are disjoint and keep the promise of the split's rule.
 
@@ -162,7 +192,7 @@ def assert_no_leak(split: Split) -> None:
     _assert_disjoint(parts, key, split.name)
     if split.name == "cold-items":
         _assert_disjoint(parts, ["item_id"], split.name)
-    elif split.name == "new-users":
+    elif split.name in ("new-users", "few-users"):
         _assert_disjoint(parts, ["user_id"], split.name)
     elif split.name == "temporal":
         filled = [part["timestamp"] for part in parts if part.height]

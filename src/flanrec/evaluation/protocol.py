@@ -117,7 +117,7 @@ def evaluate_ranking(
         level=level,
         resamples=resamples,
         seed=seed,
-        notes=_notes(relevant, history),
+        notes=repeat_notes(relevant, history),
         per_user=per_user,
     )
 
@@ -189,7 +189,8 @@ def definition(metric: str) -> str:
     return DEFINITIONS[metric.partition("@")[0]]
 
 
-def _notes(relevant: ItemLists, history: ItemLists | None) -> tuple[str, ...]:
+def repeat_notes(relevant: ItemLists, history: ItemLists | None) -> tuple[str, ...]:
+    """Say how many held-out items stand in the same users' histories, if any do."""
     if history is None or not len(relevant.items) or not len(history.items):
         return ()
     width = int(max(np.max(relevant.items), np.max(history.items))) + 1

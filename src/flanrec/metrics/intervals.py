@@ -139,6 +139,56 @@ def bootstrap_statistic(
     return Interval(float(statistic(np.arange(len(names), dtype=np.int64))), low, high, level, len(sizes))
 
 
+def resampled_means(values: npt.ArrayLike, seed: int = 42, resamples: int = 2000) -> FloatArray:
+    """Return means of several methods over the same drawn users, so that their differences are paired draw by draw.
+
+    Parameters
+    ----------
+    values
+        ``[n_users, n_methods]``, all finite.
+    seed, resamples
+        Of the draws, each of as many users as there are, with replacement.
+
+    Returns
+    -------
+    float64[resamples, n_methods]
+        A method's column depends on its own values alone, whatever stands beside it.
+
+    Raises
+    ------
+    DataError
+        When there are no users, or a value is not finite.
+
+    Examples
+    --------
+    >>> drawn = resampled_means([[0.0, 0.5], [1.0, 1.5], [0.0, 0.5]], seed=1, resamples=4)
+    >>> (drawn[:, 1] - drawn[:, 0]).round(12).tolist()
+    [0.5, 0.5, 0.5, 0.5]
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or len(table) == 0 or not bool(np.isfinite(table).all()):
+        raise DataError(f"shared draws need a finite value of each method for at least one user, got {table.shape}")
+    generator = np.random.default_rng(seed)
+    n = len(table)
+    means = np.empty((resamples, table.shape[1]))
+    # One method at a time, so that the order of additions does not depend on how many there are.
+    columns = np.ascontiguousarray(table.T)
+    step = max(1, _CHUNK // n)
+    for start in range(0, resamples, step):
+        stop = min(resamples, start + step)
+        # How often each user is drawn is multinomial.
+        times = generator.multinomial(n, np.full(n, 1 / n), size=stop - start).astype(np.float64)
+        for method, column in enumerate(columns):
+            means[start:stop, method] = times @ column / n
+    return means
+
+
+def interval_of(value: float, drawn: FloatArray, count: int, level: float = 0.95) -> Interval:
+    """Return a value with the percentile interval of its draws, ``float64[resamples]``."""
+    _check(len(drawn), level)
+    return Interval(value, *_percentiles(drawn, level), level, count)
+
+
 def _drawn_means(values: FloatArray, seed: int, resamples: int) -> FloatArray:
     generator = np.random.default_rng(seed)
     n = len(values)
