@@ -29,8 +29,8 @@ def test_closed_form_methods_on_every_split(flanrec: Flanrec, trained: Trained, 
     assert {one["reference"] for one in first} == {"blend"}
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
     rows = {row["name"]: row for row in first[1]["rows"]}
-    assert rows["next"]["hit_rate@10"]["value"] == 1.0
-    assert rows["next"]["ndcg@10"]["value"] > rows["popularity"]["ndcg@10"]["value"]
+    assert rows["transitions"]["hit_rate@10"]["value"] == 1.0
+    assert rows["transitions"]["ndcg@10"]["value"] > rows["popularity"]["ndcg@10"]["value"]
     assert rows["blend"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     again = flanrec(*arguments, "--out", tmp_path / "other.html")
     assert numbers(again) == first[:1]
@@ -71,12 +71,12 @@ def test_a_saved_model_stands_for_its_reading_on_leave_one_out(
     after = last.with_columns((pl.col("item_id") - 99) % 28 + 100, timestamp=pl.col("timestamp") + 1000)
     pl.concat([log, after.select(log.columns)]).write_csv(longer)
     said = flanrec("compare", "--interactions", longer, "--items", trained.items, "--model", trained.model, "--split",
-                   "leave-one-out", "--split", "new-users", "--reading", "item_tokens", "--reference", "next",
+                   "leave-one-out", "--split", "new-users", "--reading", "item_tokens", "--reference", "transitions",
                    "--sample", 8, "--out", tmp_path / "report.html")  # fmt: skip
     assert said.code == 0, said.err
     assert "item_tokens" in said.out
     assert "no recommender was fitted on this split" in " ".join(said.out.split())
-    assert "difference: NDCG@10 against next" in said.out
+    assert "difference: NDCG@10 against transitions" in said.out
 
 
 def test_a_model_that_knows_the_answers_is_refused(flanrec: Flanrec, trained: Trained, tmp_path: Path) -> None:

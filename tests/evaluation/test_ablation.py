@@ -15,7 +15,7 @@ from flanrec.metrics import UserItems
 from flanrec.ranking.pool import Pool
 from flanrec.recommender import READINGS, Recommender
 
-PEERS = {"plain_ease", "popularity"}
+PEERS = {"ease", "popularity"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_readings_rank_as_the_recommender_does(fitted: Recommender, task: Rankin
 
 def test_sources_that_compare_items_rank_likeness(fitted: Recommender, task: RankingTask) -> None:
     found = {method.name: measure(method, task).items for method in item_methods(fitted, "it")}
-    assert list(found) == ["likeness", "years", "text"]
+    assert list(found) == ["kind", "years", "text", "nearest"]
     # Items are a year apart: the nearest in time to the newest five stand first.
     newest = np.array([person.items[-5:].mean() for person in task.people])
     assert np.abs(found["years"][:, 0] - newest).max() < 15

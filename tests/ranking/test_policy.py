@@ -24,11 +24,12 @@ DOCS = Path(__file__).parents[2] / "docs" / "reranking.md"
 
 def draw(seed: int, users: int = 3, width: int = 10, items: int = 16):
     rng = np.random.default_rng(seed)
-    categories = [tuple(name for name in NAMES if rng.random() < 0.4) for _ in range(items)]
+    # Rules may name any of them.
+    categories = [tuple(NAMES), *(tuple(name for name in NAMES if rng.random() < 0.4) for _ in range(items - 1))]
     facts = ItemFacts(
         [f"i{item}" for item in range(items)],
         rng.integers(0, 30, items),
-        {"category": categories, "provider": [(f"p{rng.integers(3)}",) for _ in range(items)]},
+        {"category": categories, "provider": [("p0",), *((f"p{rng.integers(3)}",) for _ in range(items - 1))]},
         ages={"first_seen": rng.random(items) * 100},
     )
     candidates = np.array([rng.permutation(items)[:width] for _ in range(users)])

@@ -82,15 +82,24 @@ class PromptEncoder:
 
 
 @torch.no_grad()
-def mean_states(backbone: Backbone, texts: Sequence[str], *, max_length: int = 96, batch_size: int = 64) -> Tensor:
-    """Encode texts and average each one's encoder states over its tokens: float32 [len(texts), d_model]."""
+def mean_states(
+    backbone: Backbone, texts: Sequence[str], *, depth: float = 1.0, max_length: int = 96, batch_size: int = 64
+) -> Tensor:
+    """Encode texts and average each one's encoder states over its tokens: float32 [len(texts), d_model].
+
+    Parameters
+    ----------
+    depth
+        How far up the encoder, as a share of its blocks; 1 for its output.
+    """
     encoder: Any = backbone.model.get_encoder()
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
     means = torch.zeros(len(texts), int(backbone.model.config.d_model), device=backbone.device)
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
         ids, mask = backbone.encode_texts([texts[row] for row in rows], max_length)
-        states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        found = encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        states = found[round(depth * (len(found) - 1))].float()
         weights = mask.unsqueeze(-1)
         means[rows] = (states * weights).sum(dim=1) / weights.sum(dim=1)
     return means

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from flanrec.cli.common import counting, json_text, print_json, progress_callbacks
 from flanrec.cli.config import ConfigOption, build_settings
-from flanrec.cli.options import DeviceOption, JsonOption, ReadingName, Rows, Source, grouped
-from flanrec.cli.train import Preset
+from flanrec.cli.options import DeviceOption, JsonOption, Preset, ReadingName, Rows, Source, grouped
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:

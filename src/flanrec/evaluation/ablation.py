@@ -17,13 +17,11 @@ from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.evaluation.methods import Ints, K, Method, Ranking
 from flanrec.evaluation.tasks import RankingTask
-from flanrec.ranking.boosting import BoostingSettings
-from flanrec.ranking.features import Behaviour, Features
+from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import BASE, Fusion
 from flanrec.ranking.pool import Pool
 from flanrec.recommender import Recommender
-from flanrec.recommender.fused import Gatherer
-from flanrec.recommender.stages import Material
+from flanrec.recommender.stages import Lessons, Material, lessons
 
 _UNKNOWN = float("nan")
 ALL = "fused, learned again"
@@ -93,22 +91,14 @@ class _Sources:
         return [_source(name) for name in self.names if name.endswith(".score") and _source(name) in used]
 
     @cached_property
-    def learned_on(self) -> tuple[Pool, Ints] | None:
-        """The validation users' pool and answers as the recommender's own fusion met them; None without such users."""
+    def learned_on(self) -> Lessons | None:
+        """What the recommender's own fusion was learned on; None without validation users."""
         recommender, parts = self.recommender, self.recommender.parts
         train, validation = hold_out_last(self.known)
         material = Material.gather(train, validation, parts.prompter, recommender.settings, {})
         if not material.asked:
             return None
-        gatherer = Gatherer(
-            Behaviour.fit(train.sequences(), parts.facets.members, parts.catalogue.years),
-            Features(recommender.settings.fusion.depth),
-            recommender.token_reading,
-            parts.unit_texts,
-            spoken=recommender.settings.tokens_are_fused,
-        )
-        pools = [pool for _, pool, _ in gatherer.pools(material.asked, excluded=material.histories)]
-        return Pool.joined(pools), material.first_answers
+        return lessons(material, recommender.token_reading)
 
     def ranking(self, left_out: str | None) -> Ranking:
         """The ranking without a source, or with all of them."""
@@ -116,9 +106,10 @@ class _Sources:
         if self.learned_on is None:
             fusion = Fusion.unlearned([name for name in BASE if name in self.names and _source(name) != left_out])
         else:
-            pool, answers = self.learned_on
-            boosting = BoostingSettings(rounds=settings.fusion.rounds) if settings.fusion.rounds else None
-            fusion = Fusion.fit(self._left(pool, left_out), answers, boosting, settings.seed)
+            pool, answers, earlier = self.learned_on
+            if earlier is not None:
+                earlier = self._left(earlier[0], left_out), earlier[1]
+            fusion = Lessons(self._left(pool, left_out), answers, earlier).learn(settings)
 
         def rank(asked: Sequence[Person], allowed: NDArray[np.bool_] | None) -> Ints:
             pool = self._left(self._pool(asked, allowed), left_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.candidates import Blend, Ease, Popularity
 from flanrec.catalogue.people import Person
+from flanrec.data.profiles import attributes_of_users
 from flanrec.evaluation.methods import Floats, Ints, K, Method, Ranking, by_scores
 from flanrec.evaluation.tasks import RankingTask
-from flanrec.ranking.features import VOICES, Behaviour, Voice, likeness
+from flanrec.ranking.behaviour import Behaviour, likeness, nearest
+from flanrec.ranking.voices import VOICES, Voice
 from flanrec.recommender import Reading, Recommender
 
 _AMONG_PEERS = (Ease(decay=1.0), Popularity())
-_FROM_TIMES = ("recent7", "recent30")
-_FROM_ITEMS = ("likeness", "years")
+_FROM_EVENTS = ("recent", "liking", "audience")
+_FROM_ITEMS = ("kind", "years")
 _UNKNOWN = float("nan")
 
 
 def closed_form_methods() -> list[Method]:
     """The blend, and every source that needs behaviour alone and is not among the peers.
 
-    Those in windows of time are computed together, so that the time of one alone is not known.
+    Those that hear times, ratings and attributes are computed together, so that the time of one alone is not known.
     """
     voices = [
         Method(name, "source", repr(voice), partial(_voice, voice=voice))
@@ -34,7 +36,7 @@ def closed_form_methods() -> list[Method]:
         if voice.source not in _AMONG_PEERS
     ]
     blend = Method("blend", "source", repr(Blend()), _blend)
-    return [blend, *voices, *_behaviour_methods(_FROM_TIMES, None, "")]
+    return [blend, *voices, *_behaviour_methods(_FROM_EVENTS, None, "")]
 
 
 def item_methods(recommender: Recommender, identity: str) -> list[Method]:
@@ -47,11 +49,14 @@ def item_methods(recommender: Recommender, identity: str) -> list[Method]:
     """
     texts = recommender.parts.unit_texts
 
-    def text(task: RankingTask) -> Ranking:
-        return by_scores(lambda asked: likeness(texts, _histories(asked)))
+    def text(task: RankingTask, *, compare: Callable[[Floats, Sequence[Ints]], Floats]) -> Ranking:
+        return by_scores(lambda asked: compare(texts, _histories(asked)))
 
-    alike = Method("text", "source", f"likeness of texts as {identity} encodes them", text)
-    return [*_behaviour_methods(_FROM_ITEMS, recommender, f"items as {identity} knows them"), alike]
+    alike = [
+        Method(name, "source", f"{name} of texts as {identity} encodes them", partial(text, compare=compare))
+        for name, compare in (("text", likeness), ("nearest", nearest))
+    ]
+    return [*_behaviour_methods(_FROM_ITEMS, recommender, f"items as {identity} knows them"), *alike]
 
 
 def reading_methods(
@@ -96,8 +101,7 @@ def _voice(task: RankingTask, *, voice: Voice) -> Ranking:
     shares = Popularity().fit(log).scores([np.zeros(0, dtype=np.int64)])[0]
 
     def scores(asked: Sequence[Person]) -> Floats:
-        histories = [items if voice.newest is None else items[-voice.newest :] for items in _histories(asked)]
-        return voice.scaled(fitted.scores(histories), shares)
+        return voice.scaled(fitted.scores(_histories(asked)), shares)
 
     return by_scores(scores)
 
@@ -110,11 +114,13 @@ def _behaviour_methods(names: Sequence[str], recommender: Recommender | None, se
         if recommender is not None:
             return recommender.parts.behaviour
         members = np.zeros((task.n_items, 1), dtype=bool)
-        return Behaviour.fit(task.known.sequences(), members, [None] * task.n_items)
+        log = task.known.sequences()
+        told = attributes_of_users(task.known, log.user_ids)
+        return Behaviour.fit(log, [told.get(user, {}) for user in log.user_ids], members, [None] * task.n_items)
 
     def fit(task: RankingTask, *, name: str) -> Ranking:
         behaviour = fitted(task)
-        return by_scores(lambda asked: behaviour.scores(_histories(asked), [one.moment for one in asked])[name])
+        return by_scores(lambda asked: behaviour.scores(asked)[name])
 
     return [
         Method(name, "source", f"{name} {settings}".strip(), partial(fit, name=name), _UNKNOWN, _UNKNOWN)

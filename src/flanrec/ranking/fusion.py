@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from flanrec.ranking.boosting import Boosted, BoostingSettings
@@ -41,16 +40,19 @@ class Fusion:
         answers: Ints,
         boosting: BoostingSettings | None,
         seed: int,
-        prior: Mapping[str, float] = MappingProxyType({}),
+        earlier: tuple[Pool, Ints] | None = None,
     ) -> Fusion:
         """Learn from held-out events; with too few of them every source weighs as in the closed-form blend.
 
         Parameters
         ----------
-        prior
-            As `LogLinear.fit` takes it.
+        earlier
+            The pool and the answers of further held-out events, which may lack features: the weights learned on
+            them are what is expected of those learned on `pool`.
         """
-        base = LogLinear.fit(pool, answers, [name for name in BASE if name in pool.names], prior=prior)
+        prior = None if earlier is None else LogLinear.fit(*earlier, _in_base(earlier[0]))
+        expected = {} if prior is None else dict(zip(prior.names, prior.weights, strict=True))
+        base = LogLinear.fit(pool, answers, _in_base(pool), prior=expected)
         if base is None:
             return cls.unlearned(pool.names)
         if boosting is None:
@@ -84,3 +86,7 @@ class Fusion:
         curve = {int(length): float(value) for length, value in body["curve"].items()}
         trees = Boosted(tuple(body["tree_features"]), str(body["trees"]), curve)
         return cls(LogLinear(tuple(body["names"]), tuple(body["weights"])), trees)
+
+
+def _in_base(pool: Pool) -> list[str]:
+    return [name for name in BASE if name in pool.names]

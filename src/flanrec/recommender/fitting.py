@@ -10,6 +10,7 @@ from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import fingerprint
 from flanrec.backbone.vocabulary import check_readable
 from flanrec.catalogue import Catalogue
+from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError
@@ -72,7 +73,8 @@ def fit(
         tokens, reports["item tokens, refit"] = stages.tune_tokens(
             backbone, everything, folder, resume, told, steps=steps
         )
-    return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, fusion, settings), reports)
+    titles = title_states(backbone, material.prompter.catalogue.titles)
+    return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, fusion, titles, settings), reports)
 
 
 def _material(

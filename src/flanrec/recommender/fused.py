@@ -98,13 +98,13 @@ class Gatherer:
         self, users: Sequence[Person], asked: Sequence[Asking], closed: NDArray[np.bool_], fewest: int,
         everything: bool,
     ) -> tuple[Pool, Floats]:  # fmt: skip
-        worded = any(said.wish != "" or said.avoid != "" for said in asked)
+        worded = any(said.worded for said in asked)
         histories = [user.items for user in users]
         scores = {"text": likeness(self.texts, histories), "nearest": nearest(self.texts, histories)}
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
         if self.spoken or worded:
-            plain = self.tokens.scores(users, [replace(said, wish="", avoid="") for said in asked])
+            plain = self.tokens.scores(users, [said.plain for said in asked])
             if self.spoken:
                 scores["tokens"] = plain
             if worded:

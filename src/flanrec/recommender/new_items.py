@@ -1,4 +1,4 @@
-"""Items that training never saw, ranked from their text alone."""
+"""Items that training never saw, ranked from what they say of themselves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flanrec.backbone import Backbone
 from flanrec.catalogue.people import Person
 from flanrec.errors import DataError
+from flanrec.metrics import top_k
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import Asking, TokenReading
 from flanrec.recommender.settings import RecommenderSettings
@@ -44,8 +45,23 @@ def with_new_items(
 
 
 def rank_among(
-    parts: Parts, allowed: NDArray[np.bool_], persons: Sequence[Person], k: int, asking: Asking
+    parts: Parts, new: NDArray[np.bool_], persons: Sequence[Person], k: int, asking: Asking
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best of the allowed items for each person, as `TokenReading.top` gives them."""
-    reading = TokenReading(parts.tokens, parts.encoder, parts.prompter)
-    return reading.top(persons, min(k, int(allowed.sum())), asking, allowed=allowed)
+    """The best of the new items for each person: items int64 [n, k] and scores float32 [n, k].
+
+    Behaviour speaks through likeness of content, words through the item tokens, as in the fused reading.
+
+    Parameters
+    ----------
+    new
+        bool [n_items], the items to rank.
+    """
+    items = np.flatnonzero(new)
+    behaviour = parts.behaviour
+    heard = behaviour.scorers["ease"].scores([person.items for person in persons])
+    scores = parts.newcomers.scores(heard, behaviour.log_shares, items)
+    if asking.worded:
+        reading = TokenReading(parts.tokens, parts.encoder, parts.prompter)
+        scores += reading.change(persons, asking)[:, items]
+    best = top_k(scores, min(k, len(items)))
+    return np.where(best.items >= 0, items[best.items], -1), best.scores

@@ -18,9 +18,11 @@ from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.prompter import Prompter
+from flanrec.catalogue.vectors import joined_vectors, title_states, unit
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
 from flanrec.ranking.behaviour import Behaviour
+from flanrec.ranking.content import Content, Newcomers
 from flanrec.ranking.facts import ItemFacts
 from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
@@ -41,6 +43,8 @@ class Parts:
         Of the item-token, the match and the fused reading.
     behaviour
         The closed-form sources, fitted on all that is known.
+    titles
+        float32 [n_items, d_model], of `title_states`.
     """
 
     dataset: Dataset
@@ -53,6 +57,7 @@ class Parts:
     fusion: Fusion
     behaviour: Behaviour
     encoder: PromptEncoder
+    titles: NDArray[np.float32]
 
     @classmethod
     def assemble(
@@ -62,6 +67,7 @@ class Parts:
         tokens: ItemTokens,
         calibration: Calibration,
         fusion: Fusion,
+        titles: NDArray[np.float32],
         settings: RecommenderSettings,
     ) -> Parts:
         """Put the parts together from what is fitted and the log, on which the closed-form sources are fitted."""
@@ -78,6 +84,7 @@ class Parts:
             fusion=fusion,
             behaviour=behaviour_of(dataset, catalogue, facets),
             encoder=PromptEncoder(backbone),
+            titles=titles,
         )
 
     @cached_property
@@ -89,6 +96,19 @@ class Parts:
     def unit_texts(self) -> NDArray[np.float32]:
         """See `flanrec.recommender.fused.unit_texts`."""
         return unit_texts(self.tokens)
+
+    @cached_property
+    def content(self) -> Content:
+        """What items say of themselves."""
+        known = self.titles[self.catalogue.popularity > 0]
+        titles = unit(self.titles, known.mean(axis=0) if len(known) else np.float32(0))
+        categories = self.facets.members[:, : self.facets.n_categories]
+        return Content.of(joined_vectors(self.unit_texts, titles), categories, self.catalogue.years)
+
+    @cached_property
+    def newcomers(self) -> Newcomers:
+        """How items without a past would score."""
+        return Newcomers.of(self.content, self.catalogue.popularity)
 
     @cached_property
     def item_facts(self) -> ItemFacts:
@@ -141,4 +161,5 @@ class Parts:
             fusion=self.fusion,
             behaviour=self.behaviour,
             encoder=self.encoder,
+            titles=np.concatenate([self.titles, title_states(backbone, catalogue.titles[len(self.titles) :])]),
         )

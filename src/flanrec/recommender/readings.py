@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,16 @@ class Asking:
     seed: int | None = None
     rewrite: Callable[[str], str] | None = None
 
+    @property
+    def worded(self) -> bool:
+        """Whether something is wanted or not wanted."""
+        return self.wish != "" or self.avoid != ""
+
+    @property
+    def plain(self) -> Asking:
+        """The same request without a wish or an aversion."""
+        return replace(self, wish="", avoid="")
+
 
 NOTHING = Asking()
 
@@ -90,6 +100,10 @@ class TokenReading:
         for part, found in self.batches(users, asking):
             scores[part] = found
         return scores
+
+    def change(self, users: Sequence[Person], asking: Asking) -> Floats:
+        """What a wish or an aversion changes: the log ratio of the probabilities, float32 [n_users, n_items]."""
+        return self.scores(users, asking) - self.scores(users, asking.plain)
 
     @torch.inference_mode()
     def _scores(self, users: Sequence[Person], prompts: list[str]) -> Floats:

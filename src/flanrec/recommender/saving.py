@@ -7,8 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import ValidationError
+from safetensors.numpy import load_file as load_array
+from safetensors.numpy import save_file as save_array
 from safetensors.torch import load_file, save_file
 
 from flanrec.artefact import saving, verify_manifest
@@ -45,6 +49,7 @@ def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts:
         backbone.save(draft / "backbone")
         state = {name: value.detach().cpu().contiguous() for name, value in parts.tokens.state_dict().items()}
         save_file(state, draft / "item_tokens.safetensors")
+        save_array({"titles": parts.titles}, draft / "title_states.safetensors")
         kept = _copy_templates(settings.templates, draft / "templates")
         body = {
             "settings": settings.model_copy(update={"templates": kept}).model_dump(mode="json"),
@@ -90,8 +95,17 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
         fusion = Fusion.from_dict(body["fusion"])
     except (KeyError, TypeError, ValueError) as problem:
         raise CheckpointError(f"{folder} has no fusion that this version of flanrec reads; fit it again") from problem
-    parts = Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, fusion, settings)
+    titles = _title_states(folder, (dataset.items.height, int(backbone.model.config.d_model)))
+    parts = Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, fusion, titles, settings)
     return Loaded(backbone, settings, parts)
+
+
+def _title_states(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    path = folder / "title_states.safetensors"
+    found = load_array(path).get("titles") if path.is_file() else None
+    if found is None or found.shape != shape or found.dtype != np.float32:
+        raise CheckpointError(f"{folder} has no states of its items' titles; fit the model again with this version")
+    return np.asarray(found)
 
 
 def _inside(folder: Path, name: str) -> str:

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue.item_tokens import ItemTokens
-from flanrec.catalogue.people import people
+from flanrec.catalogue.people import Person, people
+from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.ranking.boosting import BoostingSettings
 from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import BASE, Fusion
-from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Pool
 from flanrec.recommender.fused import Gatherer, behaviour_of, unit_texts
 from flanrec.recommender.readings import TokenReading
+from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages.material import Material
+
+Ints = NDArray[np.int64]
+
+
+class Lessons(NamedTuple):
+    """What a fusion is learned on.
+
+    Attributes
+    ----------
+    pool, answers
+        Of the validation events.
+    earlier
+        Of events before them, without the item tokens, which saw these events in tuning; None where validation events
+        are enough.
+    """
+
+    pool: Pool
+    answers: Ints
+    earlier: tuple[Pool, Ints] | None
+
+    def learn(self, settings: RecommenderSettings) -> Fusion:
+        """Weights and trees."""
+        rounds = settings.fusion.rounds
+        boosting = BoostingSettings(rounds=rounds) if rounds else None
+        return Fusion.fit(self.pool, self.answers, boosting, settings.seed, self.earlier)
 
 
 def fuse(backbone: Backbone, material: Material, tokens: ItemTokens) -> Fusion:
@@ -33,45 +59,38 @@ def fuse(backbone: Backbone, material: Material, tokens: ItemTokens) -> Fusion:
     settings = material.settings
     if not material.asked:
         return Fusion.unlearned([name for name in BASE if name != "tokens.score" or settings.tokens_are_fused])
-    reading = TokenReading(tokens, PromptEncoder(backbone), material.prompter)
-    gatherer = Gatherer(
-        behaviour_of(material.train, material.prompter.catalogue, material.facets),
-        Features(settings.fusion.depth),
-        reading,
-        unit_texts(tokens),
-        spoken=settings.tokens_are_fused,
-    )
-    pools = [pool for _, pool, _ in gatherer.pools(material.asked, excluded=material.histories)]
-    boosting = BoostingSettings(rounds=settings.fusion.rounds) if settings.fusion.rounds else None
-    prior = _rehearsed(material, reading)
-    return Fusion.fit(Pool.joined(pools), material.first_answers, boosting, settings.seed, prior)
+    return lessons(material, TokenReading(tokens, PromptEncoder(backbone), material.prompter)).learn(settings)
 
 
-def _rehearsed(material: Material, reading: TokenReading) -> Mapping[str, float]:
-    """Weights learned on earlier events, where validation events are few: each user's last ones are set apart.
+def lessons(material: Material, reading: TokenReading) -> Lessons:
+    """The pools of the validation events, and of earlier ones where validation events are few.
 
-    The item tokens saw these events in tuning and so have no part in it.
+    The sources that are asked about an event have not seen it, nor any later one of the same user.
     """
-    wanted = material.settings.fusion.events
-    lengths = [len(user.items) for user in material.users]
-    each = min(int(np.ceil((wanted - len(material.asked)) / max(len(lengths), 1))), int(np.median(lengths or [0])) // 5)
+    settings = material.settings
+    pool = _pool(material.train, material.asked, material, reading, settings.tokens_are_fused)
+    wanted, n_users = settings.fusion.events - len(material.asked), len(material.users)
+    typical = int(np.median([len(user.items) for user in material.users])) if n_users else 0
+    each = min(-(-wanted // max(n_users, 1)), typical // 5)
     if each < 1:
-        return MappingProxyType({})
-    earlier, apart = hold_out_last(material.train, each)
+        return Lessons(pool, material.first_answers, None)
+    log, apart = hold_out_last(material.train, each)
     later = apart.sequences(apart.interactions["user_id"].unique(maintain_order=True).to_list())
-    persons, answers = [], []
+    persons: list[Person] = []
     for user, person in enumerate(people(material.train, later.user_ids)):
-        items = later.of(user)
-        persons += [person.before(len(person.items) - left) for left in range(len(items), 0, -1)]
-        answers += items.tolist()
+        persons += [person.before(len(person.items) - left) for left in range(len(later.of(user)), 0, -1)]
+    if not persons:
+        return Lessons(pool, material.first_answers, None)
+    return Lessons(pool, material.first_answers, (_pool(log, persons, material, reading, False), later.items))
+
+
+def _pool(log: Dataset, persons: list[Person], material: Material, reading: TokenReading, spoken: bool) -> Pool:
     gatherer = Gatherer(
-        behaviour_of(earlier, material.prompter.catalogue, material.facets),
+        behaviour_of(log, material.prompter.catalogue, material.facets),
         Features(material.settings.fusion.depth),
         reading,
         unit_texts(reading.tokens),
-        spoken=False,
+        spoken=spoken,
     )
-    histories = [person.items for person in persons]
-    pool = Pool.joined([pool for _, pool, _ in gatherer.pools(persons, excluded=histories)])
-    found = LogLinear.fit(pool, np.array(answers, dtype=np.int64), [name for name in BASE if name in pool.names])
-    return MappingProxyType({}) if found is None else dict(zip(found.names, found.weights, strict=True))
+    pools = gatherer.pools(persons, excluded=[person.items for person in persons])
+    return Pool.joined([pool for _, pool, _ in pools])
