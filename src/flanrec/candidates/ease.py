@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from flanrec.candidates.base import Arrays, Flat, Floats, Ints, check_growth, flatten, named_array, once
+from flanrec.candidates.base import Arrays, Floats, Ints, check_growth, flatten, named_array, once
 from flanrec.candidates.matrices import (
     Matrix,
     compressed,
@@ -108,27 +108,16 @@ class FittedEase:
     def scores(self, histories: Sequence[Ints]) -> Floats:
         """Weighted sum over the items of each history, a repeated one at its newest place; 0 for an empty one."""
         flat = once(flatten(histories, self.n_items), self.n_items)
-        return self.weighted(flat, (self.source.decay**flat.ages).astype(np.float32), len(histories))
-
-    def weighted(self, flat: Flat, values: Floats, n_users: int) -> Floats:
-        """Sum of the weights' rows, each event of `flat` counting as `values` say: float32 [n_users, n_items].
-
-        Parameters
-        ----------
-        flat
-            Each item once a user, users in rising order.
-        values
-            float32 [n_events], which may be below zero.
-        """
         places = np.full(self.n_items, -1, dtype=np.int64)
         places[self.kept] = np.arange(len(self.kept))
         rows = places[flat.items]
         known = rows >= 0
-        asked = compressed(flat.users[known], rows[known], values[known], (n_users, len(self.kept)))
+        values = (self.source.decay ** flat.ages[known]).astype(np.float32)
+        asked = compressed(flat.users[known], rows[known], values, (len(histories), len(self.kept)))
         found = np.asarray(asked @ self.weights, dtype=np.float32)
         if len(self.kept) == self.n_items:
             return found
-        scores = np.zeros((n_users, self.n_items), dtype=np.float32)
+        scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
         scores[:, self.kept] = found
         return scores
 

@@ -98,7 +98,7 @@ class _Sources:
         material = Material.gather(train, validation, parts.prompter, recommender.settings, {})
         if not material.asked:
             return None
-        return lessons(material, recommender.token_reading)
+        return lessons(material, recommender.token_reading, parts.content)
 
     def ranking(self, left_out: str | None) -> Ranking:
         """The ranking without a source, or with all of them."""

@@ -20,7 +20,7 @@ from flanrec.ranking.voices import VOICES, Voice
 from flanrec.recommender import Reading, Recommender
 
 _AMONG_PEERS = (Ease(decay=1.0), Popularity())
-_FROM_EVENTS = ("recent", "liking", "audience")
+_FROM_EVENTS = ("recent", "audience")
 _FROM_ITEMS = ("kind", "years")
 _UNKNOWN = float("nan")
 
@@ -28,7 +28,7 @@ _UNKNOWN = float("nan")
 def closed_form_methods() -> list[Method]:
     """The blend, and every source that needs behaviour alone and is not among the peers.
 
-    Those that hear times, ratings and attributes are computed together, so that the time of one alone is not known.
+    Those that hear times and attributes are computed together, so that the time of one alone is not known.
     """
     voices = [
         Method(name, "source", repr(voice), partial(_voice, voice=voice))
@@ -47,7 +47,7 @@ def item_methods(recommender: Recommender, identity: str) -> list[Method]:
     identity
         Tells one recommender from another.
     """
-    texts = recommender.parts.unit_texts
+    texts = recommender.parts.content.texts
 
     def text(task: RankingTask, *, compare: Callable[[Floats, Sequence[Ints]], Floats]) -> Ranking:
         return by_scores(lambda asked: compare(texts, _histories(asked)))

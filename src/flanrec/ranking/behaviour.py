@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flanrec.candidates import FittedEase, Scorer
-from flanrec.candidates.base import flatten, once
-from flanrec.candidates.scales import standardised
+from flanrec.candidates import Scorer
 from flanrec.catalogue.people import Person
 from flanrec.data.sequences import Sequences
 from flanrec.ranking.audience import Audience
@@ -22,7 +19,6 @@ from flanrec.ranking.voices import VOICES
 
 _DAYS = 7.0
 _FADING = 0.9
-_LIKING_FADES = 0.98
 _NEWEST = 10
 
 
@@ -42,8 +38,6 @@ class Behaviour:
         float32 [n_items, n_groups], which categories and decades an item is in, rows of length one or zero.
     years
         float32 [n_items], nan where unknown.
-    usual_rating
-        Mean of all ratings, 0 without any.
     """
 
     scorers: Mapping[str, Scorer]
@@ -51,7 +45,6 @@ class Behaviour:
     audience: Audience
     groups: Floats
     years: Floats
-    usual_rating: float
 
     @classmethod
     def fit(
@@ -73,14 +66,12 @@ class Behaviour:
             Of each item, None where unknown.
         """
         counts = np.sqrt(np.maximum(members.sum(axis=1, keepdims=True), 1)).astype(np.float32)
-        rated = log.ratings[~np.isnan(log.ratings)]
         return cls(
             {name: voice.source.fit(log) for name, voice in VOICES.items()},
             Moments.of(log),
             Audience.fit(log, attributes),
             members / counts,
             np.array([np.nan if year is None else year for year in years], dtype=np.float32),
-            float(rated.mean()) if len(rated) else 0.0,
         )
 
     @cached_property
@@ -101,22 +92,11 @@ class Behaviour:
         found = {
             name: voice.scaled(self.scorers[name].scores(histories), self.log_shares) for name, voice in VOICES.items()
         }
-        found["liking"] = standardised(self._liking(persons))
         found["recent"] = self.moments.log_shares([person.moment for person in persons], _DAYS)
         found["audience"] = self.audience.scores([person.attributes for person in persons])
         found["kind"] = likeness(self.groups, histories)
         found["years"] = np.array([self._near_in_time(history) for history in histories], dtype=np.float32)
         return found
-
-    def _liking(self, persons: Sequence[Person]) -> Floats:
-        """EASE asked with how much better than usual the items of a history were rated."""
-        ease = cast(FittedEase, self.scorers["ease"])
-        flat = once(flatten([person.items for person in persons], ease.n_items), ease.n_items)
-        starts = np.cumsum([0, *(len(person.items) for person in persons)])
-        ratings = np.concatenate([np.zeros(0, dtype=np.float32), *(person.ratings for person in persons)])
-        rated = ratings[starts[1:][flat.users] - 1 - flat.ages] - self.usual_rating
-        values = np.nan_to_num(rated) * _LIKING_FADES**flat.ages
-        return ease.weighted(flat, values.astype(np.float32), len(persons))
 
     def _near_in_time(self, history: Ints) -> Floats:
         """How near the items' years are to the mean of the newest: decades, at most three, below zero."""

@@ -91,14 +91,22 @@ class Newcomers:
         return cls(content, np.sort(most_met[counts[most_met] > 0]))
 
     @cached_property
-    def _factor(self) -> tuple[Doubles, bool]:
+    def _weights(self) -> Floats:
+        """What each anchor's score weighs for each item: float32 [n_items, n_anchors].
+
+        An anchor is told by the others alone, as if it had no past (Rasmussen and Williams, equation 5.12).
+        """
         alike = self.content.likeness(self.anchors, self.anchors)
         alike[np.diag_indices_from(alike)] += _NOISE
-        factor, lower = linalg.cho_factor(alike, lower=True, overwrite_a=True)
-        return factor, bool(lower)
+        inverse = linalg.inv(alike)
+        weights = self.content.likeness(np.arange(len(self.content)), self.anchors) @ inverse
+        own = -inverse / np.diagonal(inverse)[:, None]
+        np.fill_diagonal(own, 0)
+        weights[self.anchors] = own
+        return np.asarray(weights, dtype=np.float32)
 
-    def scores(self, heard: Floats, log_shares: Floats, items: Ints) -> Floats:
-        """What users would make of items.
+    def scores(self, heard: Floats, log_shares: Floats) -> Floats:
+        """What users would make of items if nobody had met them.
 
         Parameters
         ----------
@@ -107,20 +115,14 @@ class Newcomers:
             items are ranked by the popularity that is expected of them.
         log_shares
             float32 [n_known], logs of the known items' shares of all events.
-        items
-            int64 [n_asked].
 
         Returns
         -------
-        float32 [n_users, n_asked]
+        float32 [n_users, n_items]
             Log-odds of coming next among new items, up to a constant of each user.
         """
-        if not len(self.anchors):
-            return np.zeros((len(heard), len(items)), dtype=np.float32)
         old = heard[:, self.anchors]
         logs = standardised(np.log(np.maximum(old, 0) + np.float32(_LEAST)))
         told = (1 - _LOG_SHARE) * standardised(old) + _LOG_SHARE * logs
-        silent = ~heard.any(axis=1)
-        told[silent] = standardised(log_shares[None, self.anchors])
-        weights = linalg.cho_solve(self._factor, self.content.likeness(self.anchors, items))
-        return np.asarray(_UNIT * (told @ weights), dtype=np.float32)
+        told[~heard.any(axis=1)] = standardised(log_shares[None, self.anchors])
+        return np.asarray(_UNIT * (told @ self._weights.T), dtype=np.float32)

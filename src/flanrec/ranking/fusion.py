@@ -12,8 +12,7 @@ from flanrec.ranking.pool import Floats, Ints, Pool
 
 BASE = (
     "ease.score", "transitions.score", "backward.score", "covisits.score", "alike.score", "popularity.score",
-    "liking.score", "recent.score", "audience.score", "kind.score", "years.score", "text.score", "nearest.score",
-    "tokens.score",
+    "recent.score", "audience.score", "kind.score", "years.score", "text.score", "nearest.score", "tokens.score",
 )  # fmt: skip
 """Features of the log-linear part, where a pool has them."""
 

@@ -43,7 +43,7 @@ class LogLinear:
         names: Sequence[str],
         *,
         prior: Mapping[str, float] = MappingProxyType({}),
-        strength: float = 1.0,
+        strength: float = 10.0,
     ) -> LogLinear | None:
         """Fit on held-out events.
 

@@ -172,7 +172,7 @@ class Answering:
             parts.behaviour,
             Features(settings.fusion.depth),
             self.token_reading,
-            parts.unit_texts,
+            parts.content,
             spoken=settings.tokens_are_fused,
         )
         return FusedReading(gatherer, parts.fusion)

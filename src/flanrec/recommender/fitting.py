@@ -66,14 +66,14 @@ def fit(
         backbone = replace(done, source=backbone.source)
     tokens, reports["item tokens"] = stages.tune_tokens(backbone, material, folder, resume, told)
     calibration = stages.calibrate(backbone, material)
-    fusion = stages.fuse(backbone, material, tokens)
+    titles = title_states(backbone, material.prompter.catalogue.titles)
+    fusion = stages.fuse(backbone, material, tokens, titles)
     steps = reports["item tokens"].best_step
     if settings.tokens.refit and steps:
         everything = _material(backbone, settings, known, known.with_interactions(known.interactions.head(0)), identity)
         tokens, reports["item tokens, refit"] = stages.tune_tokens(
             backbone, everything, folder, resume, told, steps=steps
         )
-    titles = title_states(backbone, material.prompter.catalogue.titles)
     return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, fusion, titles, settings), reports)
 
 

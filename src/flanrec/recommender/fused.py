@@ -13,9 +13,11 @@ from flanrec.catalogue import Catalogue
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.people import Person
+from flanrec.catalogue.vectors import joined_vectors, unit
 from flanrec.data import Dataset
 from flanrec.data.profiles import attributes_of_users
 from flanrec.ranking.behaviour import Behaviour, likeness, nearest
+from flanrec.ranking.content import Content
 from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
@@ -36,19 +38,19 @@ class Gatherer:
         How many candidates each source names.
     tokens
         The item-token reading.
-    texts
-        Of `unit_texts`.
+    content
+        What items say of themselves.
     spoken
         Whether the item tokens are one of the fused sources; else they are asked only where there is a wish.
     """
 
     def __init__(
-        self, behaviour: Behaviour, features: Features, tokens: TokenReading, texts: Floats, *, spoken: bool
+        self, behaviour: Behaviour, features: Features, tokens: TokenReading, content: Content, *, spoken: bool
     ) -> None:
         self.behaviour = behaviour
         self.features = features
         self.tokens = tokens
-        self.texts = texts
+        self.content = content
         self.spoken = spoken
 
     @property
@@ -100,7 +102,8 @@ class Gatherer:
     ) -> tuple[Pool, Floats]:  # fmt: skip
         worded = any(said.worded for said in asked)
         histories = [user.items for user in users]
-        scores = {"text": likeness(self.texts, histories), "nearest": nearest(self.texts, histories)}
+        texts = self.content.texts
+        scores = {"text": likeness(texts, histories), "nearest": nearest(texts, histories)}
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
         if self.spoken or worded:
@@ -197,6 +200,20 @@ def behaviour_of(dataset: Dataset, catalogue: Catalogue, facets: Facets) -> Beha
     log = dataset.sequences()
     told = attributes_of_users(dataset, log.user_ids)
     return Behaviour.fit(log, [told.get(user, {}) for user in log.user_ids], facets.members, catalogue.years)
+
+
+def content_of(tokens: ItemTokens, titles: Floats, catalogue: Catalogue, facets: Facets) -> Content:
+    """What items say of themselves: their texts as the encoder reads them, categories and years.
+
+    Parameters
+    ----------
+    titles
+        float32 [n_items, d_model], of `title_states`.
+    """
+    known = titles[catalogue.popularity > 0]
+    bare = unit(titles, known.mean(axis=0) if len(known) else np.float32(0))
+    categories = facets.members[:, : facets.n_categories]
+    return Content.of(joined_vectors(unit_texts(tokens), bare), categories, catalogue.years)
 
 
 def unit_texts(tokens: ItemTokens) -> Floats:

@@ -56,12 +56,10 @@ def rank_among(
     new
         bool [n_items], the items to rank.
     """
-    items = np.flatnonzero(new)
     behaviour = parts.behaviour
     heard = behaviour.scorers["ease"].scores([person.items for person in persons])
-    scores = parts.newcomers.scores(heard, behaviour.log_shares, items)
+    scores = parts.newcomers.scores(heard, behaviour.log_shares)
     if asking.worded:
-        reading = TokenReading(parts.tokens, parts.encoder, parts.prompter)
-        scores += reading.change(persons, asking)[:, items]
-    best = top_k(scores, min(k, len(items)))
-    return np.where(best.items >= 0, items[best.items], -1), best.scores
+        scores += TokenReading(parts.tokens, parts.encoder, parts.prompter).change(persons, asking)
+    best = top_k(scores, min(k, int(new.sum())), ~new)
+    return best.items, best.scores

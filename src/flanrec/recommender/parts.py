@@ -18,7 +18,7 @@ from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.prompter import Prompter
-from flanrec.catalogue.vectors import joined_vectors, title_states, unit
+from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
 from flanrec.ranking.behaviour import Behaviour
@@ -26,7 +26,7 @@ from flanrec.ranking.content import Content, Newcomers
 from flanrec.ranking.facts import ItemFacts
 from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
-from flanrec.recommender.fused import behaviour_of, unit_texts
+from flanrec.recommender.fused import behaviour_of, content_of, unit_texts
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 
@@ -100,10 +100,7 @@ class Parts:
     @cached_property
     def content(self) -> Content:
         """What items say of themselves."""
-        known = self.titles[self.catalogue.popularity > 0]
-        titles = unit(self.titles, known.mean(axis=0) if len(known) else np.float32(0))
-        categories = self.facets.members[:, : self.facets.n_categories]
-        return Content.of(joined_vectors(self.unit_texts, titles), categories, self.catalogue.years)
+        return content_of(self.tokens, self.titles, self.catalogue, self.facets)
 
     @cached_property
     def newcomers(self) -> Newcomers:

@@ -127,7 +127,7 @@ class FusionSettings(_Settings):
     """Candidates that each source names."""
     rounds: int = Field(default=200, ge=0)
     """Most trees that correct the log-linear fusion; cross-validation on the validation events takes fewer, or none."""
-    events: int = Field(default=1000, ge=0)
+    events: int = Field(default=2000, ge=0)
     """Held-out events to learn the weights on; where validation has fewer, earlier events are set apart as well."""
     spoken: bool = True
     """Whether the item tokens are one of the sources; a wish is heard either way."""
