@@ -191,3 +191,21 @@ def test_a_user_in_two_parts_of_few_users_is_a_leak() -> None:
     )
     with pytest.raises(DataError, match="few-users split leaks"):
         assert_no_leak(torn)
+
+
+def test_the_last_events_are_held_out_and_reviews_with_them(small_dataset: Dataset) -> None:
+    rows = small_dataset.interactions
+    reviews = rows.select("user_id", "item_id").with_columns(text=pl.lit("fine"))
+    data = dataclasses.replace(small_dataset, reviews=reviews)
+    train, held_out = hold_out_last(data, 4)
+    for user in small_dataset.user_ids:
+        whole, kept, apart = (
+            part.filter(pl.col("user_id") == user)["row"].to_list()
+            for part in (rows, train.interactions, held_out.interactions)
+        )
+        assert (kept, apart) == (whole[:-4], whole[-4:])
+    assert train.reviews is not None
+    assert train.reviews.height == train.interactions.height
+    everything, nothing = hold_out_last(small_dataset, 11)
+    assert set(nothing.interactions["user_id"]) == set(), "nobody has 13 events"
+    assert everything.interactions.height + nothing.interactions.height == rows.height

@@ -81,7 +81,7 @@ def test_lists_have_no_seen_items_and_only_allowed_ones(small_dataset: Dataset) 
 
 
 def test_lists_are_those_of_the_scores(task: RankingTask) -> None:
-    method = next(one for one in closed_form_methods() if one.name == "neighbours")
+    method = next(one for one in closed_form_methods() if one.name == "transitions")
     scorer = Transitions(window=2).fit(task.known.sequences())
     rank = by_scores(lambda asked: scorer.scores([one.items for one in asked]))
     scores = scorer.scores([one.items for one in task.people])

@@ -9,6 +9,7 @@ import pytest
 
 from flanrec.errors import CheckpointError, DataError
 from flanrec.ranking.boosting import Boosted, BoostingSettings
+from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Pool
 
@@ -29,9 +30,35 @@ def drawn(weights: dict[str, float], seed: int = 0, crossed: float = 0.0) -> tup
 
 def test_the_weights_that_made_the_answers_are_found() -> None:
     pool, answers = drawn({"good": 1.5, "noise": 0.0, "bad": -0.8})
-    fitted = LogLinear.fit(pool, answers, pool.names)
+    fitted = LogLinear.fit(pool, answers, pool.names, strength=1.0)
     assert fitted is not None
     assert fitted.weights == pytest.approx((1.5, 0.0, -0.8), abs=0.25)
+
+
+def test_few_events_leave_the_weights_near_what_is_expected_and_many_do_not() -> None:
+    pool, answers = drawn({"good": 1.5, "noise": 0.0})
+    expected = {"good": 3.0, "noise": 0.5}
+    firm, loose = (
+        LogLinear.fit(pool, answers, pool.names, prior=expected, strength=strength) for strength in (1e5, 1e-3)
+    )
+    assert firm is not None
+    assert loose is not None
+    assert firm.weights == pytest.approx((3.0, 0.5), abs=0.02)
+    assert loose.weights == pytest.approx((1.5, 0.0), abs=0.25)
+    assert LogLinear.fit(pool, answers, pool.names, prior={"good": 1.5}, strength=1e5) != firm, (
+        "0 where nothing is said"
+    )
+
+
+def test_earlier_events_are_what_a_fusion_starts_from() -> None:
+    earlier = drawn({"ease.score": 2.0, "covisits.score": 0.0}, seed=1)
+    pool, answers = drawn({"ease.score": 2.0, "covisits.score": 0.0, "tokens.score": 1.0})
+    few = np.arange(N_USERS) < 25
+    alone = Fusion.fit(pool.of(few), answers, None, 0)
+    taught = Fusion.fit(pool.of(few), answers, None, 0, earlier)
+    assert alone.base.names == taught.base.names == ("ease.score", "covisits.score", "tokens.score")
+    truth = np.array([2.0, 0.0, 1.0])
+    assert np.abs(taught.base.weights - truth)[:2].sum() < np.abs(alone.base.weights - truth)[:2].sum()
 
 
 def test_users_whose_answer_is_no_candidate_are_passed_over() -> None:

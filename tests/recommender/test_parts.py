@@ -6,6 +6,7 @@ import pytest
 
 from flanrec.errors import DataError, NotFoundError, SettingsError
 from flanrec.recommender import Asking, Recommender
+from flanrec.recommender.new_items import with_new_items
 from flanrec.recommender.readings import TokenReading
 
 NEW = pl.DataFrame(
@@ -32,10 +33,23 @@ def test_only_new_items_and_untouched_ones_are_ranked(fitted: Recommender) -> No
 
 def test_items_of_the_catalogue_without_events_are_new_too(fitted: Recommender) -> None:
     table = fitted.rank_new(NEW.filter(pl.col("item_id").is_in(["i28", "i29"])), ["u1"])
-    listed = fitted.recommend(["u1"], k=30, reading="item_tokens")
-    scores = dict(listed.select("item_id", "score").iter_rows())
+    parts, person = fitted.parts, fitted.people(["u1"])[0]
+    heard = parts.behaviour.scorers["ease"].scores([person.items])
+    scores = parts.newcomers.scores(heard, parts.behaviour.log_shares)[0]
     assert sorted(table["item_id"]) == ["i28", "i29"]
-    assert table["score"].to_list() == pytest.approx([scores[item] for item in table["item_id"]], abs=1e-5)
+    assert table["score"].to_list() == pytest.approx([scores[int(item[1:])] for item in table["item_id"]], abs=1e-5)
+
+
+def test_a_wish_is_heard_among_new_items(fitted: Recommender) -> None:
+    plain, wished = (dict(fitted.rank_new(NEW, ["u1"], wish=wish).select("item_id", "score").iter_rows())
+                     for wish in ("", "comedy"))  # fmt: skip
+    parts, new = with_new_items(fitted.parts, fitted.backbone, fitted.settings, NEW)
+    change = TokenReading(parts.tokens, parts.encoder, parts.prompter).change(
+        fitted.people(["u1"]), Asking(wish="comedy")
+    )[0]
+    assert new.sum() == 4
+    for item, score in wished.items():
+        assert score - plain[item] == pytest.approx(change[parts.catalogue.index_of(item)], abs=1e-4)
 
 
 def test_ranking_new_items_leaves_the_recommender_as_it_was(fitted: Recommender) -> None:
