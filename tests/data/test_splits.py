@@ -21,6 +21,7 @@ from flanrec.data import (
     new_users,
     temporal,
 )
+from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError, SettingsError
 
 ITEMS = {"item_id": list(range(8)), "title": list("abcdefgh")}
@@ -196,7 +197,7 @@ def test_a_user_in_two_parts_of_few_users_is_a_leak() -> None:
 def test_the_last_events_are_held_out_and_reviews_with_them(small_dataset: Dataset) -> None:
     rows = small_dataset.interactions
     reviews = rows.select("user_id", "item_id").with_columns(text=pl.lit("fine"))
-    data = dataclasses.replace(small_dataset, reviews=reviews)
+    data = replace(small_dataset, reviews=reviews)
     train, held_out = hold_out_last(data, 4)
     for user in small_dataset.user_ids:
         whole, kept, apart = (
