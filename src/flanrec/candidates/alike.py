@@ -14,7 +14,6 @@ from scipy import sparse
 from flanrec.candidates.base import Arrays, Floats, Ints, check_growth, flatten, once
 from flanrec.candidates.matrices import (
     Matrix,
-    compressed,
     incidence_before_and_after,
     log_incidence,
     matrix_arrays,
@@ -26,7 +25,7 @@ from flanrec.candidates.matrices import (
 from flanrec.data.sequences import Sequences
 from flanrec.errors import SettingsError
 
-_TOGETHER = 256
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -99,60 +98,58 @@ class FittedUserNeighbours:
 
     @cached_property
     def _users_of(self) -> Matrix:
-        """Row an item: what its users get for it, float32 [n_items, n_users]."""
+        """Row an item: what its users get for it, float64 [n_items, n_users]."""
         sizes = np.asarray(self.met.sum(axis=1)).ravel() + self.source.damping
         counts = np.asarray(self.met.sum(axis=0)).ravel() + 1
         scale = sparse.diags(1 / np.sqrt(counts)) @ self.met.T @ sparse.diags(1 / np.sqrt(np.maximum(sizes, 1)))
-        return sparse.csr_matrix(scale, dtype=np.float32)
+        return sparse.csr_matrix(scale, dtype=np.float64)
 
     def scores(self, histories: Sequence[Ints]) -> Floats:
         """Weighted shares of the neighbours; 0 where nobody shares an item."""
         found = np.zeros((len(histories), self.n_items), dtype=np.float32)
-        for first in range(0, len(histories), _TOGETHER):
-            part = slice(first, first + _TOGETHER)
-            heard = self._heard(histories[part])
-            total = np.asarray(heard.sum(axis=1))
-            found[part] = (heard @ self.met).toarray() / np.where(total > 0, total, 1)
+        flat = once(flatten(histories, self.n_items), self.n_items)
+        offsets = np.searchsorted(flat.users, np.arange(len(histories) + 1))
+        for row in range(len(histories)):
+            span = slice(offsets[row], offsets[row + 1])
+            items, recent = flat.items[span], flat.ages[span] < self.source.newest
+            near, alike = self._alike(items[recent], self.source.decay ** flat.ages[span][recent])
+            chosen = self._nearest(near, alike, items)
+            weights = alike[chosen] ** 2
+            met, sizes = _rows(self.met, near[chosen])
+            total = weights.sum()
+            if total > 0:
+                found[row] = np.bincount(met, np.repeat(weights, sizes), self.n_items) / total
         return found
 
-    def _heard(self, histories: Sequence[Ints]) -> Matrix:
-        """Squared likeness of the neighbours of each history: float32 [n_asked, n_users]."""
-        shape = len(histories), self.n_items
-        flat = once(flatten(histories, self.n_items), self.n_items)
-        recent = flat.ages < self.source.newest
-        fading = (self.source.decay ** flat.ages[recent]).astype(np.float32)
-        asked = compressed(flat.users[recent], flat.items[recent], fading, shape)
-        own = compressed(flat.users, flat.items, np.ones(len(flat.items), dtype=np.int32), shape)
-        alike = sparse.csr_matrix(asked @ self._users_of)
-        users, columns, values = [], [], []
-        for row in range(len(histories)):
-            span = slice(alike.indptr[row], alike.indptr[row + 1])
-            near, likeness = alike.indices[span].astype(np.int64), alike.data[span]
-            chosen = self._nearest(near, likeness, own[row])
-            chosen = chosen[np.argsort(near[chosen])]
-            users.append(np.full(len(chosen), row))
-            columns.append(near[chosen])
-            values.append(likeness[chosen] ** 2)
-        nothing = np.zeros(0, dtype=np.int64)
-        places = np.concatenate([nothing, *users]), np.concatenate([nothing, *columns])
-        weights = np.concatenate([np.zeros(0, dtype=np.float32), *values])
-        return compressed(places[0], places[1], weights, (len(histories), self.met.shape[0]))
+    def _alike(self, items: Ints, fading: NDArray[np.floating[Any]]) -> tuple[Ints, NDArray[np.float64]]:
+        """The users who share an item, and how alike they are."""
+        users, sizes = _rows(self._users_of, items)
+        values = _values(self._users_of, items) * np.repeat(fading, sizes)
+        found = np.bincount(users, values, minlength=self.met.shape[0])
+        near = np.flatnonzero(found).astype(np.int64)
+        return near, np.asarray(found[near], dtype=np.float64)
 
-    def _nearest(self, near: Ints, likeness: Floats, own: Matrix) -> Ints:
-        """Places of the neighbours among users `near`, all that are as alike as the last of them included."""
+    def _nearest(self, near: Ints, alike: NDArray[np.float64], items: Ints) -> Ints:
+        """Places of the neighbours among users `near`, all that are as alike as the last of them included.
+
+        Likeness that differs by rounding alone is the same.
+        """
         wanted = self.source.neighbours
-        order = np.argsort(-likeness, kind="stable")
+        order = np.argsort(-alike, kind="stable")
+        own = np.zeros(self.n_items, dtype=bool)
+        own[items] = True
         chosen = np.zeros(0, dtype=np.int64)
         step = wanted + 10
         for start in range(0, len(order), step):
             taken = order[start : start + step]
-            users = near[taken]
-            shared = np.asarray(self.met[users] @ own.T.toarray()).ravel()
+            met, sizes = _rows(self.met, near[taken])
             # A user of the log all of whose items are in the history tells nothing.
-            chosen = np.concatenate([chosen, taken[shared < np.diff(self.met.indptr)[users]]])
+            news = np.add.reduceat(~own[met], np.cumsum(sizes) - sizes) > 0
+            chosen = np.concatenate([chosen, taken[news]])
             rest = order[start + step :]
-            if len(chosen) >= wanted and (not len(rest) or likeness[rest[0]] < likeness[chosen[wanted - 1]]):
-                return np.asarray(chosen[likeness[chosen] >= likeness[chosen[wanted - 1]]])
+            least = alike[chosen[wanted - 1]] * (1 - _ROUNDING) if len(chosen) >= wanted else 0.0
+            if least and (not len(rest) or alike[rest[0]] < least):
+                return np.asarray(chosen[alike[chosen] >= least])
         return chosen
 
     def update(self, log: Sequences, before: Sequences | None = None) -> FittedUserNeighbours:
@@ -170,3 +167,18 @@ class FittedUserNeighbours:
 
     def arrays(self) -> Arrays:
         return matrix_arrays("met", self.met)
+
+
+def _rows(matrix: Matrix, rows: Ints) -> tuple[Ints, Ints]:
+    """Columns of some rows, one row after the other, and how many each has."""
+    return matrix.indices[_places(matrix, rows)].astype(np.int64), np.diff(matrix.indptr)[rows].astype(np.int64)
+
+
+def _values(matrix: Matrix, rows: Ints) -> NDArray[np.float64]:
+    return np.asarray(matrix.data[_places(matrix, rows)])
+
+
+def _places(matrix: Matrix, rows: Ints) -> Ints:
+    first = matrix.indptr[rows].astype(np.int64)
+    sizes = matrix.indptr[rows + 1] - first
+    return np.asarray(np.arange(sizes.sum()) + np.repeat(first - np.cumsum(sizes) + sizes, sizes))

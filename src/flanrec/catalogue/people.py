@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from flanrec.data.dataset import Dataset
 from flanrec.data.profiles import attributes_of_users
+from flanrec.data.sequences import Sequences
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -59,13 +61,43 @@ class Person:
         return cls(chosen, np.full(len(chosen), np.nan, dtype=np.float32), dict(attributes or {}))
 
 
+@dataclass(frozen=True, eq=False)
+class People:
+    """The users of a log, each found at once.
+
+    Attributes
+    ----------
+    log
+        Events of all users that have some.
+    attributes
+        By user id, of all users that have some.
+    """
+
+    log: Sequences
+    attributes: Mapping[Any, dict[str, str]]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> People:
+        """Read a data set once."""
+        users = [] if dataset.users is None else dataset.users["user_id"].to_list()
+        return cls(dataset.sequences(), attributes_of_users(dataset, users))
+
+    @cached_property
+    def _rows(self) -> dict[Any, int]:
+        return {user: row for row, user in enumerate(self.log.user_ids)}
+
+    def find(self, user_ids: Sequence[Any]) -> list[Person]:
+        """The users in the order given; an unknown one has no events."""
+        found = []
+        for user in user_ids:
+            row = self._rows.get(user)
+            span = slice(0, 0) if row is None else slice(int(self.log.offsets[row]), int(self.log.offsets[row + 1]))
+            told = self.attributes.get(user, {})
+            found.append(Person(self.log.items[span], self.log.ratings[span], told, self.log.timestamps[span]))
+        return found
+
+
 def people(dataset: Dataset, user_ids: Sequence[Any] | None = None) -> list[Person]:
     """The users of a data set (all by default) in the order given; an unknown one has no events."""
-    sequences = dataset.sequences(user_ids)
-    attributes = attributes_of_users(dataset, sequences.user_ids)
-    found = []
-    for user, user_id in enumerate(sequences.user_ids):
-        span = slice(int(sequences.offsets[user]), int(sequences.offsets[user + 1]))
-        told = attributes.get(user_id, {})
-        found.append(Person(sequences.items[span], sequences.ratings[span], told, sequences.timestamps[span]))
-    return found
+    log = dataset.sequences(user_ids)
+    return People(log, attributes_of_users(dataset, log.user_ids)).find(log.user_ids)

@@ -15,7 +15,7 @@ from flanrec.catalogue.people import Person
 from flanrec.data.profiles import attributes_of_users
 from flanrec.evaluation.methods import Floats, Ints, K, Method, Ranking, by_scores
 from flanrec.evaluation.tasks import RankingTask
-from flanrec.ranking.behaviour import Behaviour, likeness, nearest
+from flanrec.ranking.behaviour import Behaviour, likeness
 from flanrec.ranking.voices import VOICES, Voice
 from flanrec.recommender import Reading, Recommender
 
@@ -47,14 +47,18 @@ def item_methods(recommender: Recommender, identity: str) -> list[Method]:
     identity
         Tells one recommender from another.
     """
-    texts = recommender.parts.content.texts
+    content = recommender.parts.content
 
-    def text(task: RankingTask, *, compare: Callable[[Floats, Sequence[Ints]], Floats]) -> Ranking:
-        return by_scores(lambda asked: compare(texts, _histories(asked)))
+    def text(task: RankingTask, *, compare: Callable[[Sequence[Ints]], Floats]) -> Ranking:
+        return by_scores(lambda asked: compare(_histories(asked)))
 
+    comparers: dict[str, Callable[[Sequence[Ints]], Floats]] = {
+        "text": partial(likeness, content.texts),
+        "nearest": content.nearest,
+    }
     alike = [
         Method(name, "source", f"{name} of texts as {identity} encodes them", partial(text, compare=compare))
-        for name, compare in (("text", likeness), ("nearest", nearest))
+        for name, compare in comparers.items()
     ]
     return [*_behaviour_methods(_FROM_ITEMS, recommender, f"items as {identity} knows them"), *alike]
 

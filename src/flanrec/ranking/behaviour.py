@@ -19,7 +19,6 @@ from flanrec.ranking.voices import VOICES
 
 _DAYS = 7.0
 _FADING = 0.9
-_NEWEST = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,23 +124,3 @@ def likeness(vectors: Floats, histories: Sequence[Ints]) -> Floats:
             weights = _FADING ** np.arange(len(history) - 1, -1, -1)
             means[row] = weights @ vectors[history] / weights.sum()
     return np.asarray(means @ vectors.T)
-
-
-def nearest(vectors: Floats, histories: Sequence[Ints]) -> Floats:
-    """How like every item is to the most alike of the ten newest of each history.
-
-    Parameters
-    ----------
-    vectors
-        float32 [n_items, d], of length one or zero.
-
-    Returns
-    -------
-    float32 [n_users, n_items]
-        Zeros for an empty history.
-    """
-    found = np.zeros((len(histories), len(vectors)), dtype=np.float32)
-    for row, history in enumerate(histories):
-        if len(history):
-            found[row] = (vectors[history[-_NEWEST:]] @ vectors.T).max(axis=0)
-    return found

@@ -20,6 +20,8 @@ _LEAST = 0.02
 _LOG_SHARE = 0.4
 _UNIT = 2.5
 _MOST_ANCHORS = 5000
+_MOST_PRODUCTS = 4096
+_NEWEST = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,27 @@ class Content:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def _texts_alike(self) -> Floats | None:
+        """Products of all texts, where they fit into memory."""
+        return self.texts @ self.texts.T if len(self) <= _MOST_PRODUCTS else None
+
+    def nearest(self, histories: Sequence[Ints]) -> Floats:
+        """How like each item's text is to the most alike of the ten newest of each history.
+
+        Returns
+        -------
+        float32 [n_users, n_items]
+            Zeros for an empty history.
+        """
+        found = np.zeros((len(histories), len(self)), dtype=np.float32)
+        for row, history in enumerate(histories):
+            newest = history[-_NEWEST:]
+            if len(newest):
+                known = self._texts_alike
+                found[row] = (self.texts[newest] @ self.texts.T if known is None else known[newest]).max(axis=0)
+        return found
 
     def likeness(self, rows: Ints, columns: Ints) -> Doubles:
         """How alike items are: a positive definite kernel, float64 [n_rows, n_columns].

@@ -16,7 +16,7 @@ from flanrec.catalogue.people import Person
 from flanrec.catalogue.vectors import joined_vectors, unit
 from flanrec.data import Dataset
 from flanrec.data.profiles import attributes_of_users
-from flanrec.ranking.behaviour import Behaviour, likeness, nearest
+from flanrec.ranking.behaviour import Behaviour, likeness
 from flanrec.ranking.content import Content
 from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import Fusion
@@ -102,8 +102,7 @@ class Gatherer:
     ) -> tuple[Pool, Floats]:  # fmt: skip
         worded = any(said.worded for said in asked)
         histories = [user.items for user in users]
-        texts = self.content.texts
-        scores = {"text": likeness(texts, histories), "nearest": nearest(texts, histories)}
+        scores = {"text": likeness(self.content.texts, histories), "nearest": self.content.nearest(histories)}
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
         if self.spoken or worded:

@@ -17,6 +17,7 @@ from flanrec.catalogue import Catalogue
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
+from flanrec.catalogue.people import People
 from flanrec.catalogue.prompter import Prompter
 from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
@@ -86,6 +87,11 @@ class Parts:
             encoder=PromptEncoder(backbone),
             titles=titles,
         )
+
+    @cached_property
+    def people(self) -> People:
+        """The users of the log."""
+        return People.of(self.dataset)
 
     @cached_property
     def trained(self) -> set[Any]:

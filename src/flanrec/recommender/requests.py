@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flanrec.catalogue import Catalogue
-from flanrec.catalogue.people import Person, people
+from flanrec.catalogue.people import Person
 from flanrec.errors import DataError, SettingsError
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.tables import refuse_text, stored_ids
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def known_people(parts: Parts, user_ids: Sequence[Any]) -> list[Person]:
     """Users with their stored histories; an unknown id is a user without any."""
-    return people(parts.dataset, stored_ids(user_ids, parts.dataset.interactions["user_id"].dtype))
+    return parts.people.find(stored_ids(user_ids, parts.dataset.interactions["user_id"].dtype))
 
 
 def person_of(parts: Parts, history: Iterable[Any], attributes: dict[str, str] | None = None) -> Person:
