@@ -32,11 +32,11 @@ def test_a_left_out_source_takes_its_features_and_its_own_candidates_along() -> 
     features = np.array([[9, 0, 1, end], [8, end, 2, 0], [7, 0.5, 3, 0.5], [6, 0, 4, end]], dtype=np.float32)
     names = ("a.score", "a.rank", "b.score", "b.rank")
     pool = Pool(np.array([0, 0, 0, 1]), np.array([5, 6, 7, 5]), features, names, 2)
-    left = without(pool, "a", depth=2)
+    left = without(pool, {"a"}, depth=2)
     assert left.names == ("b.score", "b.rank")
     assert (left.users.tolist(), left.items.tolist(), left.n_users) == ([0, 0], [6, 7], 2)
     assert left.column("b.score").tolist() == [2, 3]
-    assert without(pool, "b", depth=2).items.tolist() == [5, 7, 5]
+    assert without(pool, {"b"}, depth=2).items.tolist() == [5, 7, 5]
 
 
 def test_learned_again_from_all_sources_is_the_fused_ranking(fitted: Recommender, task: RankingTask) -> None:

@@ -1,12 +1,15 @@
 """What each source is worth to the fused ranking: the ranking without it, the weights learned again.
 
 Leaving a source out takes its features away and the candidates that it alone named. The weights, and the trees where
-the recommender has them, are then learned on the validation events that the recommender's own were learned on.
+the recommender has them, are then learned on the events that the recommender's own were learned on. Where only items
+without a past are ranked, behaviour reaches them through content alone: there one row is made, without all that the
+language model tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -17,14 +20,20 @@ from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.evaluation.methods import Ints, K, Method, Ranking
 from flanrec.evaluation.tasks import RankingTask
+from flanrec.ranking.content import Newcomers
 from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import BASE, Fusion
 from flanrec.ranking.pool import Pool
 from flanrec.recommender import Recommender
+from flanrec.recommender.new_items import rank_among
+from flanrec.recommender.readings import NOTHING
 from flanrec.recommender.stages import Lessons, Material, lessons
 
 _UNKNOWN = float("nan")
 ALL = "fused, learned again"
+WITHOUT_MODEL = "without the language model"
+_MODEL = frozenset({"text", "nearest", "tokens"})
+_NOTHING: frozenset[str] = frozenset()
 
 
 def ablation_methods(rankings: Mapping[str, Callable[[], Ranking]], identity: str) -> list[Method]:
@@ -49,6 +58,14 @@ def ablation_methods(rankings: Mapping[str, Callable[[], Ranking]], identity: st
     ]
 
 
+def ablations(recommender: Recommender, task: RankingTask) -> dict[str, Callable[[], Ranking]]:
+    """The rankings without sources that a task has: `fused_without`, or `new_without_model` where all items are new."""
+    counts = recommender.parts.catalogue.popularity
+    if task.allowed is not None and not counts[task.allowed].any():
+        return new_without_model(recommender)
+    return fused_without(recommender, task.known)
+
+
 def fused_without(recommender: Recommender, known: Dataset) -> dict[str, Callable[[], Ranking]]:
     """The fused ranking with its weights learned again, and without each of its sources.
 
@@ -63,10 +80,26 @@ def fused_without(recommender: Recommender, known: Dataset) -> dict[str, Callabl
     the weights learned here lean on them; the row that leaves nothing out shows by how much.
     """
     sources = _Sources(recommender, known)
-    rankings: dict[str, Callable[[], Ranking]] = {ALL: partial(sources.ranking, None)}
+    rankings: dict[str, Callable[[], Ranking]] = {
+        ALL: partial(sources.ranking, _NOTHING),
+        WITHOUT_MODEL: partial(sources.ranking, _MODEL),
+    }
     for name in sources.heard:
-        rankings[f"without {name}"] = partial(sources.ranking, name)
+        rankings[f"without {name}"] = partial(sources.ranking, frozenset({name}))
     return rankings
+
+
+def new_without_model(recommender: Recommender) -> dict[str, Callable[[], Ranking]]:
+    """The ranking of items without a past where texts are not read: by category and year alone."""
+    parts = recommender.parts
+    blind = replace(parts.content, texts=np.zeros_like(parts.content.texts))
+    newcomers = Newcomers.of(blind, parts.catalogue.popularity)
+
+    def rank(asked: Sequence[Person], allowed: NDArray[np.bool_] | None) -> Ints:
+        new = parts.catalogue.popularity == 0 if allowed is None else allowed
+        return rank_among(parts, new, asked, K, NOTHING, newcomers=newcomers)[0]
+
+    return {WITHOUT_MODEL: lambda: rank}
 
 
 class _Sources:
@@ -100,11 +133,11 @@ class _Sources:
             return None
         return lessons(material, recommender.token_reading, parts.content)
 
-    def ranking(self, left_out: str | None) -> Ranking:
-        """The ranking without a source, or with all of them."""
+    def ranking(self, left_out: frozenset[str]) -> Ranking:
+        """The ranking without some sources."""
         settings = self.recommender.settings
         if self.learned_on is None:
-            fusion = Fusion.unlearned([name for name in BASE if name in self.names and _source(name) != left_out])
+            fusion = Fusion.unlearned([name for name in BASE if name in self.names and _source(name) not in left_out])
         else:
             pool, answers, earlier = self.learned_on
             if earlier is not None:
@@ -126,20 +159,20 @@ class _Sources:
             self._asked[key] = Pool.joined([pool for _, pool, _ in pools])
         return self._asked[key]
 
-    def _left(self, pool: Pool, left_out: str | None) -> Pool:
+    def _left(self, pool: Pool, left_out: frozenset[str]) -> Pool:
         depth = max(self.recommender.settings.fusion.depth, K)
-        return pool if left_out is None else without(pool, left_out, min(depth, len(self.recommender.parts.catalogue)))
+        return without(pool, left_out, min(depth, len(self.recommender.parts.catalogue))) if left_out else pool
 
 
-def without(pool: Pool, source: str, depth: int) -> Pool:
-    """A pool without the features of a source, and without the candidates that it alone named.
+def without(pool: Pool, sources: Collection[str], depth: int) -> Pool:
+    """A pool without the features of some sources, and without the candidates that they alone named.
 
     Parameters
     ----------
     depth
         How many candidates each source named.
     """
-    names = tuple(name for name in pool.names if _source(name) != source)
+    names = tuple(name for name in pool.names if _source(name) not in sources)
     end = np.log1p(depth).astype(np.float32)
     ranks = [pool.column(name) for name in names if name.endswith(".rank")]
     named = np.min(ranks, axis=0) < end

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flanrec.data import Dataset
-from flanrec.evaluation.ablation import ablation_methods, fused_without
+from flanrec.evaluation.ablation import ablation_methods, ablations
 from flanrec.evaluation.comparison import Comparison
 from flanrec.evaluation.fitted import Contender, Contenders
 from flanrec.evaluation.methods import Method, Row, measure
@@ -108,7 +108,7 @@ def _recommender_methods(task: RankingTask, contender: Contender | None, reading
     recommender, identity = contender.recommender, contender.identity
     return [
         *reading_methods(recommender, readings, identity, contender.seconds),
-        *ablation_methods(fused_without(recommender, task.known), identity),
+        *ablation_methods(ablations(recommender, task), identity),
         *item_methods(recommender, identity),
     ]
 

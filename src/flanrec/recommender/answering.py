@@ -17,6 +17,7 @@ from flanrec.ranking.features import Features
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
 from flanrec.recommender.fused import FusedReading, Gatherer
+from flanrec.recommender.new_items import rank_among
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading, each_asking
 from flanrec.recommender.reranking import Candidates, Ranked, depth, told, usable_policy
@@ -134,6 +135,8 @@ class Answering:
     ) -> Ranked:
         width = min(k, len(self.parts.catalogue))
         excluded = None if seen else [np.unique(person.items) for person in persons]
+        if reading == "fused" and allowed is not None and not self.parts.catalogue.popularity[allowed].any():
+            return rank_among(self.parts, allowed, persons, width, asking, excluded=excluded)
         if reading == "fused":
             return self.fused_reading.top(persons, width, asking, excluded=excluded, allowed=allowed)
         if reading == "item_tokens":

@@ -171,7 +171,7 @@ class Recommender(Answering):
             What is wanted, or not wanted, in plain words.
         reading
             ``fused`` (all sources in one ranking), ``item_tokens`` (the language model alone) or ``generate``
-            (spelled title by title).
+            (spelled title by title). Where only items without any event may come, ``fused`` ranks them as `rank_new`.
         seen
             Whether items of the history may come again.
         only, without

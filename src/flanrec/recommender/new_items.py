@@ -12,8 +12,9 @@ from flanrec.backbone import Backbone
 from flanrec.catalogue.people import Person
 from flanrec.errors import DataError
 from flanrec.metrics import top_k
+from flanrec.ranking.content import Newcomers
 from flanrec.recommender.parts import Parts
-from flanrec.recommender.readings import Asking, TokenReading
+from flanrec.recommender.readings import Asking, TokenReading, closed_items, each_asking
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.tables import as_type_of
 
@@ -45,7 +46,14 @@ def with_new_items(
 
 
 def rank_among(
-    parts: Parts, new: NDArray[np.bool_], persons: Sequence[Person], k: int, asking: Asking
+    parts: Parts,
+    new: NDArray[np.bool_],
+    persons: Sequence[Person],
+    k: int,
+    asking: Asking | Sequence[Asking],
+    *,
+    excluded: Sequence[NDArray[np.int64]] | None = None,
+    newcomers: Newcomers | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The best of the new items for each person: items int64 [n, k] and scores float32 [n, k].
 
@@ -55,11 +63,15 @@ def rank_among(
     ----------
     new
         bool [n_items], the items to rank.
+    excluded
+        Of each person, items that may not come.
+    newcomers
+        By what likeness of content; that of the parts by default.
     """
-    behaviour = parts.behaviour
-    heard = behaviour.scorers["ease"].scores([person.items for person in persons])
-    scores = parts.newcomers.scores(heard, behaviour.log_shares)
-    if asking.worded:
-        scores += TokenReading(parts.tokens, parts.encoder, parts.prompter).change(persons, asking)
-    best = top_k(scores, min(k, int(new.sum())), ~new)
+    heard = parts.behaviour.scorers["ease"].scores([person.items for person in persons])
+    scores = (newcomers or parts.newcomers).scores(heard, parts.behaviour.log_shares)
+    asked = each_asking(asking, len(persons))
+    if any(said.worded for said in asked):
+        scores += TokenReading(parts.tokens, parts.encoder, parts.prompter).change(persons, asked)
+    best = top_k(scores, k, closed_items(scores.shape, excluded, new))
     return best.items, best.scores

@@ -101,9 +101,10 @@ class TokenReading:
             scores[part] = found
         return scores
 
-    def change(self, users: Sequence[Person], asking: Asking) -> Floats:
+    def change(self, users: Sequence[Person], asking: Asking | Sequence[Asking]) -> Floats:
         """What a wish or an aversion changes: the log ratio of the probabilities, float32 [n_users, n_items]."""
-        return self.scores(users, asking) - self.scores(users, asking.plain)
+        plain = [said.plain for said in each_asking(asking, len(users))]
+        return self.scores(users, asking) - self.scores(users, plain)
 
     @torch.inference_mode()
     def _scores(self, users: Sequence[Person], prompts: list[str]) -> Floats:
