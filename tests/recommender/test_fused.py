@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from flanrec.catalogue.people import Person
@@ -152,3 +153,31 @@ def test_closed_items_are_those_excluded_or_not_allowed() -> None:
     allowed = np.array([True, True, False, True])
     closed = closed_items((2, 4), [np.array([0]), np.array([], dtype=np.int64)], allowed)
     assert closed.tolist() == [[True, False, True, False], [False, False, True, False]]
+
+
+def test_a_list_says_what_it_rests_on(fitted: Recommender, small_dataset: Dataset) -> None:
+    told = {"age": "25", "occupation": "writer"}
+    for how, basis in (
+        ({"users": ["u1"]}, "history"),
+        ({"history": []}, "popularity"),
+        ({"history": [], "attributes": told}, "attributes"),
+        ({"history": [], "attributes": told, "wish": "comedy"}, "words"),
+        ({"history": ["i3"], "wish": "comedy"}, "history"),
+    ):
+        assert set(fitted.recommend(k=3, sources=True, **how)["basis"]) == {basis}  # type: ignore[arg-type]
+
+
+def test_attributes_change_the_list_of_somebody_without_events(fitted: Recommender) -> None:
+    writer, doctor = (
+        fitted.fused_reading.contributions([Person.new([], {"occupation": job})], np.arange(30)[None])["audience"][0]
+        for job in ("writer", "doctor")
+    )
+    assert np.abs(writer - doctor).max() > 0
+
+
+def test_items_without_events_alone_are_ranked_as_new_ones(fitted: Recommender) -> None:
+    listed = fitted.recommend(["u1"], only=["i28", "i29"])
+    alone = fitted.rank_new(fitted.parts.dataset.items.filter(pl.col("item_id").is_in(["i28", "i29"])), ["u1"])
+    assert listed.equals(alone)
+    mixed = fitted.recommend(["u1"], only=["i28", "i29", "i20"])
+    assert sorted(mixed["item_id"]) == ["i20", "i28", "i29"]

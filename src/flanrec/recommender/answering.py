@@ -156,16 +156,21 @@ class Answering:
         Returns
         -------
         list of polars.Series
-            ``from_ease`` and so on, float64, a value an item, rows as in `recommend`.
+            ``basis``, what the list rests on first, and ``from_ease`` and so on, float64, a value an item; rows as in
+            `recommend`.
         """
         row, column = np.nonzero(items >= 0)
         found = self.fused_reading.contributions(persons, items, asking)
-        return [pl.Series(f"from_{name}", values[row, column].astype(np.float64)) for name, values in found.items()]
+        bases = [requests.basis_of(person, asking.worded) for person in persons]
+        return [
+            pl.Series("basis", [bases[at] for at in row.tolist()], dtype=pl.String),
+            *(pl.Series(f"from_{name}", values[row, column].astype(np.float64)) for name, values in found.items()),
+        ]
 
     @property
     def token_reading(self) -> TokenReading:
         """The item-token reading."""
-        return TokenReading(self.parts.tokens, self.parts.encoder, self.parts.prompter)
+        return self.parts.token_reading
 
     @property
     def fused_reading(self) -> FusedReading:

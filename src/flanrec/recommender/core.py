@@ -179,8 +179,9 @@ class Recommender(Answering):
         policy
             Rules that re-rank the lists, or the TOML file that has them. What they cannot do is logged as a warning.
         sources
-            Add what every source gave each item, in columns such as ``from_ease``; for ``fused`` only. They add up to
-            the score, up to a constant of each user; to that before a policy.
+            Add ``basis``, what the list rests on first, and what every source gave each item, in columns such as
+            ``from_ease``; for ``fused`` only. They add up to the score, up to a constant of each user; to that before
+            a policy, and not where only items without events may come.
 
         Returns
         -------

@@ -14,7 +14,7 @@ from flanrec.errors import DataError
 from flanrec.metrics import top_k
 from flanrec.ranking.content import Newcomers
 from flanrec.recommender.parts import Parts
-from flanrec.recommender.readings import Asking, TokenReading, closed_items, each_asking
+from flanrec.recommender.readings import Asking, closed_items, each_asking
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.tables import as_type_of
 
@@ -72,6 +72,6 @@ def rank_among(
     scores = (newcomers or parts.newcomers).scores(heard, parts.behaviour.log_shares)
     asked = each_asking(asking, len(persons))
     if any(said.worded for said in asked):
-        scores += TokenReading(parts.tokens, parts.encoder, parts.prompter).change(persons, asked)
+        scores += parts.token_reading.change(persons, asked)
     best = top_k(scores, k, closed_items(scores.shape, excluded, new))
     return best.items, best.scores

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone
@@ -29,6 +30,7 @@ from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
 from flanrec.recommender.fused import behaviour_of, content_of, unit_texts
 from flanrec.recommender.prompting import make_prompter
+from flanrec.recommender.readings import TokenReading
 from flanrec.recommender.settings import RecommenderSettings
 
 
@@ -87,6 +89,13 @@ class Parts:
             encoder=PromptEncoder(backbone),
             titles=titles,
         )
+
+    @cached_property
+    def token_reading(self) -> TokenReading:
+        """The item-token reading."""
+        with torch.inference_mode():
+            outputs = self.tokens.outputs()
+        return TokenReading(self.tokens, self.encoder, self.prompter, outputs=outputs)
 
     @cached_property
     def people(self) -> People:

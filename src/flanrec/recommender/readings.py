@@ -38,6 +38,10 @@ class Asking:
     ----------
     wish, avoid
         Plain words; "" for none.
+    told
+        Tell the item tokens attributes and older tastes of a user with events too. On validation events of
+        MovieLens-100K that cost 0.005 of NDCG@10: the events say it better. Untold, all users share one wording, which
+        is encoded once.
     held_out
         Word the instruction by a template that tuning did not see.
     seed
@@ -48,6 +52,7 @@ class Asking:
 
     wish: str = ""
     avoid: str = ""
+    told: bool = False
     held_out: bool = False
     seed: int | None = None
     rewrite: Callable[[str], str] | None = None
@@ -67,19 +72,35 @@ NOTHING = Asking()
 
 
 class TokenReading:
-    """Scores the whole catalogue at once by item tokens."""
+    """Scores the whole catalogue at once by item tokens.
 
-    def __init__(self, tokens: ItemTokens, encoder: PromptEncoder, prompter: Prompter, batch_size: int = 64) -> None:
+    Parameters
+    ----------
+    outputs
+        Of the tokens, where they no longer change; else they are computed for every batch.
+    """
+
+    def __init__(
+        self,
+        tokens: ItemTokens,
+        encoder: PromptEncoder,
+        prompter: Prompter,
+        batch_size: int = 64,
+        outputs: torch.Tensor | None = None,
+    ) -> None:
         self.tokens = tokens
         self.encoder = encoder
         self.prompter = prompter
         self.batch_size = batch_size
+        self.outputs = outputs
 
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
         """The instruction of each user as the encoder reads it."""
         words = []
         for at, (user, said) in enumerate(zip(users, each_asking(asking, len(users)), strict=True)):
-            task = self.prompter.item_tokens(user, self.tokens.settings.window, wish=said.wish, avoid=said.avoid)
+            told = said.told or not len(user.items)
+            window = self.tokens.settings.window
+            task = self.prompter.item_tokens(user, window, wish=said.wish, avoid=said.avoid, told=told)
             rng = None if said.seed is None else np.random.default_rng([said.seed, at])
             prompt = self.prompter.word(task, rng, held_out=said.held_out).prompt
             words.append(said.rewrite(prompt) if said.rewrite else prompt)
@@ -112,7 +133,7 @@ class TokenReading:
         items, lengths = pad_histories([user.items for user in users], self.tokens.settings.window, device)
         states = self.tokens(items, *self.encoder.encode(prompts))
         last = states[torch.arange(len(users), device=device), lengths]
-        found: Floats = self.tokens.logits(last).log_softmax(dim=1).float().cpu().numpy()
+        found: Floats = self.tokens.logits(last, self.outputs).log_softmax(dim=1).float().cpu().numpy()
         return found
 
     def top(

@@ -73,11 +73,25 @@ def all_of(
     return list(users), persons
 
 
+def basis_of(person: Person, worded: bool) -> str:
+    """What a list rests on first: ``history``, ``words``, ``attributes``, or else ``popularity``.
+
+    Parameters
+    ----------
+    worded
+        Whether a wish or an aversion was said.
+    """
+    if len(person.items):
+        return "history"
+    return "words" if worded else "attributes" if person.attributes else "popularity"
+
+
 def warn_of_strangers(persons: Sequence[Person]) -> None:
-    """Log how many people have no history, if any."""
-    strangers = sum(not len(person.items) for person in persons)
+    """Log how many people have no history, if any, and what their lists rest on instead."""
+    strangers = [basis_of(person, False) for person in persons if not len(person.items)]
     if strangers:
-        logger.warning("%d of %d users have no history; they get what suits anybody", strangers, len(persons))
+        told = ", ".join(f"{strangers.count(basis)} by {basis}" for basis in sorted(set(strangers)))
+        logger.warning("%d of %d users have no history; ranked %s", len(strangers), len(persons), told)
 
 
 def pairs_of(parts: Parts, pairs: pl.DataFrame) -> tuple[list[Person], list[int]]:
