@@ -8,12 +8,13 @@ from __future__ import annotations
 from flanrec.candidates.alike import FittedUserNeighbours, UserNeighbours
 from flanrec.candidates.base import Scorer, Source
 from flanrec.candidates.blend import Blend, FittedBlend
-from flanrec.candidates.covisits import Covisits, FittedCovisits
+from flanrec.candidates.covisits import Covisits
 from flanrec.candidates.ease import Ease, FittedEase
 from flanrec.candidates.factors import Factors, FittedFactors
 from flanrec.candidates.neighbours import FittedNeighbours, ItemNeighbours
+from flanrec.candidates.pairs import FittedPairs
 from flanrec.candidates.popularity import FittedPopularity, Popularity
-from flanrec.candidates.transitions import FittedTransitions, Transitions
+from flanrec.candidates.transitions import Transitions
 
 __all__ = [
     "Blend",
@@ -21,12 +22,11 @@ __all__ = [
     "Ease",
     "Factors",
     "FittedBlend",
-    "FittedCovisits",
     "FittedEase",
     "FittedFactors",
     "FittedNeighbours",
+    "FittedPairs",
     "FittedPopularity",
-    "FittedTransitions",
     "FittedUserNeighbours",
     "ItemNeighbours",
     "Popularity",

@@ -13,9 +13,10 @@ from scipy.special import logsumexp
 
 from flanrec.candidates.base import Arrays, Floats, Ints, Scorer, Source, named_array
 from flanrec.candidates.ease import Ease, FittedEase
+from flanrec.candidates.pairs import FittedPairs
 from flanrec.candidates.popularity import FittedPopularity, Popularity
 from flanrec.candidates.scales import log_smoothed, standardised
-from flanrec.candidates.transitions import FittedTransitions, Transitions
+from flanrec.candidates.transitions import Transitions
 from flanrec.data.sequences import Sequences
 
 _LARGEST = 20_000_000
@@ -78,7 +79,7 @@ class FittedBlend:
 
     source: Blend
     ease: FittedEase
-    transitions: FittedTransitions
+    transitions: FittedPairs
     popularity: FittedPopularity
 
     @property
