@@ -5,8 +5,9 @@
 
 Four tasks are measured, each by full ranking without what a user had: each user's last event; the last event of users
 who are not in training, which has whole histories of a tenth of the users; and items that training never saw, those of
-a file or a drawn share. Beside the fused ranking stands the same without all that the language model tells, its weights
-learned again. At last, single requests are timed on one thread.
+a file or a drawn share. Beside the fused ranking stand the same with and without all that the language model tells,
+the weights learned again; the fused ranking itself listens to what its validation events confirm, and the record says
+what they said. At last, single requests are timed on one thread.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from rich.table import Table
 
 import flanrec
 from flanrec.catalogue.people import people
-from flanrec.evaluation.ablation import ALL, WITHOUT_MODEL, ablation_methods, ablations
-from flanrec.evaluation.comparison import Comparison
+from flanrec.evaluation.ablation import ALL, WITH_MODEL, WITHOUT_MODEL, ablation_methods, ablations
+from flanrec.evaluation.comparison import Comparison, Standing
 from flanrec.evaluation.methods import measure
 from flanrec.evaluation.sources import reading_methods
 from flanrec.evaluation.tasks import RankingTask, Rule, ranking_task
@@ -37,6 +38,7 @@ from flanrec.recommender import Recommender, RecommenderSettings
 from flanrec.recommender.tables import with_items_of
 from quality import machine
 
+ROWS = (ALL, WITH_MODEL, WITHOUT_MODEL)
 TASKS: tuple[Rule, ...] = ("leave-one-out", "few-users", "cold-items")
 REQUESTS = 300
 
@@ -51,9 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for rule in asked.tasks:
         for seed in asked.seeds:
             comparison, model = compared(data, rule, seed, asked)
-            record["tasks"].setdefault(rule, {})[str(seed)] = {**comparison.to_dict(), "requests": timed(model, rule)}
+            verdicts = [verdict.to_dict() for verdict in model.parts.fusion.verdicts]
+            record["tasks"].setdefault(rule, {})[str(seed)] = {
+                **comparison.to_dict(), "verdicts": verdicts, "requests": timed(model, rule),
+            }  # fmt: skip
             torch.set_num_threads(asked.threads)
             console.print(table(comparison, f"{rule}, seed {seed}"))
+            for verdict in model.parts.fusion.verdicts:
+                console.print(verdict.to_text())
             console.print(f"one request: {record['tasks'][rule][str(seed)]['requests']}")
             if asked.json is not None:
                 asked.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -70,7 +77,7 @@ def compared(data: flanrec.Dataset, rule: Rule, seed: int, asked: argparse.Names
     seconds = time.perf_counter() - start
     methods = [
         *reading_methods(model, ["fused"], "fitted here", seconds),
-        *(one for one in ablation_methods(ablations(model, task), "fitted here") if one.name in (ALL, WITHOUT_MODEL)),
+        *(one for one in ablation_methods(ablations(model, task), "fitted here") if one.name in ROWS),
     ]
     return Comparison.of(replace(task, seed=seed), [measure(one, task) for one in methods], "fused"), model
 
@@ -105,18 +112,25 @@ def timed(model: Recommender, rule: Rule) -> dict[str, float] | None:
 
 def table(comparison: Comparison, title: str) -> Table:
     """NDCG@10 of all users and of each segment, and what leaving the language model out changes."""
-    shown = Table("users", "n", "fused NDCG@10", "HR@10", "without the language model", title=title)
+    shown = Table("users", "n", "fused NDCG@10", "HR@10", WITH_MODEL, WITHOUT_MODEL, title=title)
     every = {"all": np.ones(len(comparison.events), dtype=bool)} | comparison.segments
     for name, standings in ({"all": comparison.standings} | comparison.by_segment).items():
-        fused, blind = standings["fused"], standings[WITHOUT_MODEL]
+        fused = standings["fused"]
         shown.add_row(
             name,
             str(int(every[name].sum())),
             f"{fused.ndcg.value:.4f} [{fused.ndcg.low:.3f}, {fused.ndcg.high:.3f}]",
             f"{fused.hit_rate.value:.4f}",
-            f"{blind.difference.value:+.4f} [{blind.difference.low:+.3f}, {blind.difference.high:+.3f}]",
+            *(changed(standings.get(row)) for row in (WITH_MODEL, WITHOUT_MODEL)),
         )
     return shown
+
+
+def changed(row: Standing | None) -> str:
+    """The difference to the fused ranking, with its interval."""
+    if row is None:
+        return "–"
+    return f"{row.difference.value:+.4f} [{row.difference.low:+.3f}, {row.difference.high:+.3f}]"
 
 
 def dataset(asked: argparse.Namespace) -> flanrec.Dataset:

@@ -127,7 +127,7 @@ def test_sources_say_what_each_gave(flanrec: Flanrec, trained: Trained, tmp_path
     assert said.code == 0, said.err
     table = pl.read_csv(out)
     assert table.columns[:4] == ["user_id", "item_id", "score", "rank"]
-    assert {"from_ease", "from_transitions", "from_tokens", "from_words"} <= set(table.columns)
+    assert {"from_ease", "from_transitions", "from_words"} <= set(table.columns)
     total = table.select(pl.sum_horizontal(cs.starts_with("from_"))).to_series() - table["score"]
     assert total.max() - total.min() < 1e-3  # type: ignore[operator]
     refused = flanrec("recommend", "--model", trained.model, "--user", 3, "--sources", "--reading", "generate")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flanrec.catalogue.people import people
 from flanrec.data import Dataset
-from flanrec.evaluation.ablation import ALL, ablation_methods, fused_without, without
+from flanrec.evaluation.ablation import ALL, WITH_MODEL, WITHOUT_MODEL, ablation_methods, fused_without
 from flanrec.evaluation.methods import K, measure
 from flanrec.evaluation.sources import closed_form_methods, item_methods, reading_methods
 from flanrec.evaluation.tasks import RankingTask
 from flanrec.metrics import UserItems
-from flanrec.ranking.pool import Pool
+from flanrec.ranking.fusion import Fusion
+from flanrec.ranking.loglinear import LogLinear
 from flanrec.recommender import READINGS, Recommender
 
 PEERS = {"ease", "popularity"}
@@ -26,19 +29,6 @@ def task(small_dataset: Dataset) -> RankingTask:
     return RankingTask("leave-one-out", 42, small_dataset, small_dataset.user_ids, asked, relevant)
 
 
-def test_a_left_out_source_takes_its_features_and_its_own_candidates_along() -> None:
-    end = np.log1p(2)
-    # Of user 0 item 5 is named by a alone, item 6 by b alone, item 7 by both; user 1 has what only a names.
-    features = np.array([[9, 0, 1, end], [8, end, 2, 0], [7, 0.5, 3, 0.5], [6, 0, 4, end]], dtype=np.float32)
-    names = ("a.score", "a.rank", "b.score", "b.rank")
-    pool = Pool(np.array([0, 0, 0, 1]), np.array([5, 6, 7, 5]), features, names, 2)
-    left = without(pool, {"a"}, depth=2)
-    assert left.names == ("b.score", "b.rank")
-    assert (left.users.tolist(), left.items.tolist(), left.n_users) == ([0, 0], [6, 7], 2)
-    assert left.column("b.score").tolist() == [2, 3]
-    assert without(pool, {"b"}, depth=2).items.tolist() == [5, 7, 5]
-
-
 def test_learned_again_from_all_sources_is_the_fused_ranking(fitted: Recommender, task: RankingTask) -> None:
     again = next(iter(ablation_methods(fused_without(fitted, task.known), "it")))
     assert again.name == ALL
@@ -46,11 +36,25 @@ def test_learned_again_from_all_sources_is_the_fused_ranking(fitted: Recommender
     assert np.array_equal(measure(again, task).items, measure(fused, task).items)
 
 
+def test_the_language_model_is_measured_where_the_fusion_does_without_it(
+    fitted: Recommender, task: RankingTask
+) -> None:
+    deaf = Recommender(fitted.backbone, fitted.settings)
+    blind = Fusion(LogLinear(("ease.score", "kind.score"), (0.4, 0.2)))
+    deaf.adopt(replace(fitted.parts, fusion=blind))
+    methods = {method.name: method for method in ablation_methods(fused_without(deaf, task.known), "it")}
+    lists = {name: measure(methods[name], task).items for name in (ALL, WITH_MODEL, WITHOUT_MODEL)}
+    assert np.array_equal(lists[ALL], lists[WITHOUT_MODEL])
+    assert not np.array_equal(lists[ALL], lists[WITH_MODEL])
+    assert not {"without text", "without nearest", "without tokens"} & methods.keys()
+
+
 def test_every_source_that_is_heard_is_left_out_once(fitted: Recommender, task: RankingTask) -> None:
     methods = ablation_methods(fused_without(fitted, task.known), "it")
-    sources = {method.name.removeprefix("without ") for method in methods[1:]}
+    sources = {method.name.removeprefix("without ") for method in methods[3:]}
+    assert [method.name for method in methods[:3]] == [ALL, WITH_MODEL, WITHOUT_MODEL]
     assert {name.removesuffix(".score") for name in fitted.parts.fusion.base.names} <= sources
-    assert len(sources) == len(methods) - 1
+    assert len(sources) == len(methods) - 3
     rows = [measure(method, task) for method in methods if method.name.endswith((" transitions", " tokens"))]
     assert len(rows) == 2
     for row in rows:

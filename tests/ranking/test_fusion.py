@@ -6,10 +6,13 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flanrec.errors import CheckpointError, DataError
 from flanrec.ranking.boosting import Boosted, BoostingSettings
 from flanrec.ranking.fusion import Fusion
+from flanrec.ranking.lessons import Lessons
 from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Pool
 
@@ -54,11 +57,36 @@ def test_earlier_events_are_what_a_fusion_starts_from() -> None:
     earlier = drawn({"ease.score": 2.0, "covisits.score": 0.0}, seed=1)
     pool, answers = drawn({"ease.score": 2.0, "covisits.score": 0.0, "tokens.score": 1.0})
     few = np.arange(N_USERS) < 25
-    alone = Fusion.fit(pool.of(few), answers, None, 0)
-    taught = Fusion.fit(pool.of(few), answers, None, 0, earlier)
+    alone = Fusion.fit(Lessons(pool.of(few), answers), None, 0)
+    taught = Fusion.fit(Lessons(pool.of(few), answers, earlier), None, 0)
     assert alone.base.names == taught.base.names == ("ease.score", "covisits.score", "tokens.score")
     truth = np.array([2.0, 0.0, 1.0])
     assert np.abs(taught.base.weights - truth)[:2].sum() < np.abs(alone.base.weights - truth)[:2].sum()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None)
+def test_weights_without_a_user_are_those_fitted_without_that_user(seed: int) -> None:
+    pool, answers = drawn({"good": 1.0, "noise": 0.0}, seed=seed)
+    prior = {"good": 1.2, "noise": -0.3}
+    fitted = LogLinear.fit(pool, answers, pool.names, prior=prior)
+    assert fitted is not None
+    found = fitted.left_out(pool, answers, prior=prior)
+    for user in (0, 7, N_USERS - 1):
+        others = LogLinear.fit(pool.of(np.arange(N_USERS) != user), answers, pool.names, prior=prior)
+        assert others is not None
+        own = pool.users == user
+        exact, before = others.scores(pool)[own], fitted.scores(pool)[own]
+        assert np.abs(found[own] - exact).max() < 0.15 * np.abs(before - exact).max() + 1e-4
+
+
+def test_who_has_no_part_in_the_weights_is_scored_by_all_of_them() -> None:
+    pool, answers = drawn({"good": 1.0, "noise": 0.0})
+    answers[4] = 99
+    fitted = LogLinear.fit(pool, answers, pool.names)
+    assert fitted is not None
+    own = pool.users == 4
+    np.testing.assert_array_equal(fitted.left_out(pool, answers)[own], fitted.scores(pool)[own])
 
 
 def test_users_whose_answer_is_no_candidate_are_passed_over() -> None:

@@ -75,3 +75,17 @@ def test_joined_pools_are_those_of_all_their_users() -> None:
     assert both.items.tolist() == [5, 6, 7, 8]
     assert both.column("a").tolist() == [1.0, 2.0, 3.0, 4.0]
     assert both.n_users == 5
+
+
+def test_a_left_out_source_takes_its_features_and_its_own_candidates_along() -> None:
+    end = np.log1p(2)
+    # Of user 0 item 5 is named by a alone, item 6 by b alone, item 7 by both; user 1 has what only a names.
+    features = np.array([[9, 0, 1, end], [8, end, 2, 0], [7, 0.5, 3, 0.5], [6, 0, 4, end]], dtype=np.float32)
+    names = ("a.score", "a.rank", "b.score", "b.rank")
+    pool = Pool(np.array([0, 0, 0, 1]), np.array([5, 6, 7, 5]), features, names, 2)
+    left = pool.without({"a"}, depth=2)
+    assert left.names == ("b.score", "b.rank")
+    assert (left.users.tolist(), left.items.tolist(), left.n_users) == ([0, 0], [6, 7], 2)
+    assert left.column("b.score").tolist() == [2, 3]
+    assert pool.without({"b"}, depth=2).items.tolist() == [5, 7, 5]
+    assert pool.without((), depth=2) is pool

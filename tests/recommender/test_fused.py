@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from flanrec.catalogue.people import Person
 from flanrec.data import Dataset
 from flanrec.errors import SettingsError
 from flanrec.ranking.boosting import Boosted
-from flanrec.ranking.fusion import BASE, Fusion
+from flanrec.ranking.fusion import Fusion
+from flanrec.ranking.lessons import BASE
 from flanrec.ranking.loglinear import LogLinear
+from flanrec.ranking.verdicts import Verdict
 from flanrec.recommender import Asking, Recommender, RecommenderSettings
 from flanrec.recommender.readings import closed_items
 
@@ -116,8 +119,15 @@ def test_a_saved_fusion_gives_the_same_lists(fitted: Recommender, small_dataset:
 
 
 def test_a_fusion_survives_json() -> None:
-    fusion = Fusion(LogLinear(("a.score",), (0.5,)), Boosted(("a.score",), "", {0: 0.1, 25: 0.2}))
+    fusion = Fusion(
+        LogLinear(("a.score",), (0.5,)),
+        Boosted(("a.score",), "", {0: 0.1, 25: 0.2}),
+        (Verdict("texts", 90, 0.02, 0.01),),
+    )
     assert Fusion.from_dict(fusion.to_dict()) == fusion
+    earlier = fusion.to_dict()
+    del earlier["verdicts"]
+    assert Fusion.from_dict(earlier) == replace(fusion, verdicts=())
 
 
 def test_few_held_out_users_leave_the_weights_of_the_blend(fitted: Recommender) -> None:
@@ -132,7 +142,7 @@ def test_fast_tunes_nothing_and_asks_no_t5_for_its_lists(
     settings = RecommenderSettings.preset("fast", validation_users=12)
     fast = Recommender(backbone, settings).fit(small_dataset)
     assert all((before[name] == weight).all() for name, weight in fast.backbone.model.state_dict().items())
-    assert not settings.tokens_are_fused
+    assert not settings.tokens_are_asked
     assert fast.parts.calibration.words == 0.0
     asked: list[int] = []
     encode = fast.parts.encoder.encode
@@ -147,6 +157,35 @@ def test_fast_tunes_nothing_and_asks_no_t5_for_its_lists(
     comedies = fast.parts.facets.members[:, fast.parts.facets.names.index("Comedy")]
     change = worded - plain
     assert change[:, comedies].mean() > change[:, ~comedies].mean()
+
+
+def test_what_the_fusion_does_not_hear_is_not_asked(fitted: Recommender, small_dataset: Dataset) -> None:
+    parts, deaf = fitted.parts, Recommender(fitted.backbone, fitted.settings)
+    blind = Fusion(LogLinear(("ease.score", "kind.score"), (0.4, 0.2)))
+    deaf.adopt(replace(parts, fusion=blind))
+    assert blind.sources == {"ease", "kind"}
+    persons = deaf.people(small_dataset.user_ids[:3])
+    names = next(deaf.fused_reading.gatherer.pools(persons))[1].names
+    assert not [name for name in names if name.startswith(("text.", "nearest.", "tokens."))]
+    every = next(deaf.gatherer(frozenset({"text", "tokens"})).pools(persons))[1].names
+    assert {"text.score", "tokens.score", "tokens.rank"} <= set(every)
+    assert "nearest.score" not in every
+    plain, worded = deaf.fused_reading.scores(persons), deaf.fused_reading.scores(persons, Asking(wish="comedy"))
+    assert np.abs(worded - plain).max() > 0, "a wish is heard all the same"
+
+
+def test_the_language_model_can_be_kept_out(small_dataset: Dataset, fresh_backbone: pytest.FixtureRequest) -> None:
+    settings = RecommenderSettings.preset("fast")
+    told = {}
+    for how in ("kept", "out", "judged"):
+        changed = settings.model_copy(update={"fusion": settings.fusion.model_copy(update={"language": how})})
+        fusion = Recommender(fresh_backbone(), changed).fit(small_dataset).parts.fusion  # type: ignore[operator]
+        told[how] = fusion.sources & {"text", "nearest"}
+        assert [verdict.group for verdict in fusion.verdicts] == (["texts"] if how == "judged" else [])
+        if fusion.verdicts:
+            assert fusion.verdicts[0].kept == bool(told[how])
+    assert told["kept"] == {"text", "nearest"}
+    assert not told["out"]
 
 
 def test_closed_items_are_those_excluded_or_not_allowed() -> None:

@@ -65,6 +65,8 @@ def demo(
     match = match_reports(recommender, split.test)
     clock.done("evaluated")
     _show_quality(console, [*reports, zero_shot], match)
+    for verdict in recommender.parts.fusion.verdicts:
+        console.print(f"Fused ranking: {verdict.to_text()}")
     users = split.test.user_ids[:_SHOWN_USERS]
     for user in users:
         _show_user(console, recommender, user)
@@ -77,6 +79,7 @@ def demo(
         "seconds": clock.seconds,
         "reports": [report.to_dict() for report in [*reports, zero_shot]],
         "match": match_record(match),
+        "fusion": [verdict.to_dict() for verdict in recommender.parts.fusion.verdicts],
     }
     (out / "record.json").write_text(json_text(record), encoding="utf-8")
     clock.done(f"saved: model in {out / 'model'}, numbers in {out / 'record.json'}")

@@ -120,7 +120,7 @@ def _report(recommender: Recommender, out: Path, folder: Path, as_json: bool) ->
         for name, report in recommender.reports.items()
         if report.steps
     }
-    tuned = recommender.reports["item tokens"]
+    tuned, verdicts = recommender.reports["item tokens"], recommender.parts.fusion.verdicts
     if as_json:
         print_json(
             {
@@ -130,6 +130,7 @@ def _report(recommender: Recommender, out: Path, folder: Path, as_json: bool) ->
                 "validation_ndcg@10": tuned.best_value,
                 "seconds": round(sum(report.seconds for report in recommender.reports.values()), 1),
                 "stages": stages,
+                "fusion": [verdict.to_dict() for verdict in verdicts],
                 "settings": recommender.settings.model_dump(mode="json"),
             }
         )
@@ -138,4 +139,6 @@ def _report(recommender: Recommender, out: Path, folder: Path, as_json: bool) ->
     print_frame(pl.DataFrame(rows, infer_schema_length=None), "tuning")
     if tuned.best_value is not None:
         typer.echo(f"best NDCG@10 on the validation events: {tuned.best_value:.4f}")
+    for verdict in verdicts:
+        typer.echo(f"fused ranking: {verdict.to_text()}")
     typer.echo(f"saved in {out}")

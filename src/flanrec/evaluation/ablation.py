@@ -1,14 +1,15 @@
 """What each source is worth to the fused ranking: the ranking without it, the weights learned again.
 
 Leaving a source out takes its features away and the candidates that it alone named. The weights, and the trees where
-the recommender has them, are then learned on the events that the recommender's own were learned on. Where only items
-without a past are ranked, behaviour reaches them through content alone: there one row is made, without all that the
-language model tells.
+the recommender has them, are then learned on the events that the recommender's own were learned on. The language
+model's sources have two rows more, with all of them and without any, whether or not the fusion listens to them. Where
+only items without a past are ranked, behaviour reaches them through content alone: there one row is made, without all
+that the language model tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -22,18 +23,19 @@ from flanrec.evaluation.methods import Ints, K, Method, Ranking
 from flanrec.evaluation.tasks import RankingTask
 from flanrec.ranking.content import Newcomers
 from flanrec.ranking.features import Features
-from flanrec.ranking.fusion import BASE, Fusion
-from flanrec.ranking.pool import Pool
+from flanrec.ranking.fusion import Fusion
+from flanrec.ranking.lessons import BASE, Lessons
+from flanrec.ranking.pool import Pool, source_of
 from flanrec.recommender import Recommender
+from flanrec.recommender.fused import Gatherer
 from flanrec.recommender.new_items import rank_among
 from flanrec.recommender.readings import NOTHING
-from flanrec.recommender.stages import Lessons, Material, lessons
+from flanrec.recommender.stages import Material, language, learned, lessons
 
 _UNKNOWN = float("nan")
 ALL = "fused, learned again"
+WITH_MODEL = "with the whole language model"
 WITHOUT_MODEL = "without the language model"
-_MODEL = frozenset({"text", "nearest", "tokens"})
-_NOTHING: frozenset[str] = frozenset()
 
 
 def ablation_methods(rankings: Mapping[str, Callable[[], Ranking]], identity: str) -> list[Method]:
@@ -81,11 +83,12 @@ def fused_without(recommender: Recommender, known: Dataset) -> dict[str, Callabl
     """
     sources = _Sources(recommender, known)
     rankings: dict[str, Callable[[], Ranking]] = {
-        ALL: partial(sources.ranking, _NOTHING),
-        WITHOUT_MODEL: partial(sources.ranking, _MODEL),
+        ALL: partial(sources.ranking, sources.unheard),
+        WITH_MODEL: partial(sources.ranking, frozenset()),
+        WITHOUT_MODEL: partial(sources.ranking, sources.model),
     }
     for name in sources.heard:
-        rankings[f"without {name}"] = partial(sources.ranking, frozenset({name}))
+        rankings[f"without {name}"] = partial(sources.ranking, sources.unheard | {name})
     return rankings
 
 
@@ -103,49 +106,54 @@ def new_without_model(recommender: Recommender) -> dict[str, Callable[[], Rankin
 
 
 class _Sources:
-    """What all sources say of the validation users and of those who ask, gathered once."""
+    """What all sources say of the validation users and of those who ask, gathered once.
+
+    The language model's are asked as well where the fusion does without them.
+    """
 
     def __init__(self, recommender: Recommender, known: Dataset) -> None:
         self.recommender = recommender
         self.known = known
+        settings = recommender.settings
+        # What is left out is said by each row.
+        kept = settings.fusion.model_copy(update={"language": "kept"})
+        self.settings = settings.model_copy(update={"fusion": kept})
+        self.model = language(self.settings)
         self._asked: dict[tuple[int, ...], Pool] = {}
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Of the features."""
-        gatherer = self.recommender.fused_reading.gatherer
-        return next(gatherer.pools([Person.new()]))[1].names
+    def unheard(self) -> frozenset[str]:
+        """Sources of the language model that the recommender's own fusion does without."""
+        return self.model - self.recommender.parts.fusion.sources
 
     @property
     def heard(self) -> list[str]:
         """The sources that the fusion listens to, or that name candidates."""
-        fusion = self.recommender.parts.fusion
-        used = {_source(name) for name in (*fusion.base.names, *fusion.trees.names)} | set(Features().naming)
-        return [_source(name) for name in self.names if name.endswith(".score") and _source(name) in used]
+        used = self.recommender.parts.fusion.sources | (set(Features().naming) - self.unheard)
+        scored = [source_of(name) for name in self._names if name.endswith(".score")]
+        return [source for source in scored if source in used]
 
     @cached_property
     def learned_on(self) -> Lessons | None:
-        """What the recommender's own fusion was learned on; None without validation users."""
+        """What the recommender's own fusion could learn on; None without validation users."""
         recommender, parts = self.recommender, self.recommender.parts
         train, validation = hold_out_last(self.known)
-        material = Material.gather(train, validation, parts.prompter, recommender.settings, {})
+        material = Material.gather(train, validation, parts.prompter, self.settings, {})
         if not material.asked:
             return None
-        return lessons(material, recommender.token_reading, parts.content)
+        return lessons(material, recommender.token_reading, parts.content, self.model)
 
     def ranking(self, left_out: frozenset[str]) -> Ranking:
         """The ranking without some sources."""
-        settings = self.recommender.settings
         if self.learned_on is None:
-            fusion = Fusion.unlearned([name for name in BASE if name in self.names and _source(name) not in left_out])
+            present = [name for name in BASE if name in self._names and source_of(name) not in left_out]
+            fusion = Fusion.unlearned(present)
         else:
-            pool, answers, earlier = self.learned_on
-            if earlier is not None:
-                earlier = self._left(earlier[0], left_out), earlier[1]
-            fusion = Lessons(self._left(pool, left_out), answers, earlier).learn(settings)
+            fusion = learned(self.learned_on.without(left_out), self.settings)
+        depth = min(max(self.settings.fusion.depth, K), self._gatherer.n_items)
 
         def rank(asked: Sequence[Person], allowed: NDArray[np.bool_] | None) -> Ints:
-            pool = self._left(self._pool(asked, allowed), left_out)
+            pool = self._pool(asked, allowed).without(left_out, depth)
             return pool.best(fusion.scores(pool), K)[0]
 
         return rank
@@ -153,33 +161,15 @@ class _Sources:
     def _pool(self, asked: Sequence[Person], allowed: NDArray[np.bool_] | None) -> Pool:
         key = tuple(map(id, asked))
         if key not in self._asked:
-            gatherer = self.recommender.fused_reading.gatherer
             seen = [np.unique(person.items) for person in asked]
-            pools = gatherer.pools(asked, fewest=K, excluded=seen, allowed=allowed)
+            pools = self._gatherer.pools(asked, fewest=K, excluded=seen, allowed=allowed)
             self._asked[key] = Pool.joined([pool for _, pool, _ in pools])
         return self._asked[key]
 
-    def _left(self, pool: Pool, left_out: frozenset[str]) -> Pool:
-        depth = max(self.recommender.settings.fusion.depth, K)
-        return without(pool, left_out, min(depth, len(self.recommender.parts.catalogue))) if left_out else pool
+    @property
+    def _gatherer(self) -> Gatherer:
+        return self.recommender.gatherer(self.model)
 
-
-def without(pool: Pool, sources: Collection[str], depth: int) -> Pool:
-    """A pool without the features of some sources, and without the candidates that they alone named.
-
-    Parameters
-    ----------
-    depth
-        How many candidates each source named.
-    """
-    names = tuple(name for name in pool.names if _source(name) not in sources)
-    end = np.log1p(depth).astype(np.float32)
-    ranks = [pool.column(name) for name in names if name.endswith(".rank")]
-    named = np.min(ranks, axis=0) < end
-    columns = [pool.names.index(name) for name in names]
-    return Pool(pool.users[named], pool.items[named], pool.features[named][:, columns], names, pool.n_users)
-
-
-def _source(feature: str) -> str:
-    """The source that a feature is of."""
-    return feature.rpartition(".")[0]
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return next(self._gatherer.pools([Person.new()]))[1].names

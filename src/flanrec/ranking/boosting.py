@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flanrec.errors import CheckpointError
+from flanrec.ranking.gains import ndcg_of_answers
 from flanrec.ranking.pool import Floats, Ints, Pool
 
 
@@ -117,7 +118,7 @@ class Boosted:
             for length in lengths:
                 told[length] = base[rows] + trees.predict(pool.features[rows], num_iteration=length)
             for length, scores in told.items():
-                gains[length] += _gain(pool.users[rows], right[rows], scores, pool.n_users)
+                gains[length] += ndcg_of_answers(pool.users[rows], right[rows], scores, pool.n_users)
         curve = {length: float(found[users].mean()) for length, found in gains.items()}
         best = max(curve, key=lambda length: (curve[length], -length))
         if best == 0:
@@ -192,11 +193,3 @@ def _grow(
     sizes = np.bincount(pool.users[rows], minlength=pool.n_users)
     data = lightgbm.Dataset(pool.features[rows], right[rows].astype(int), group=sizes[sizes > 0], init_score=base[rows])
     return lightgbm.train(settings.parameters(seed), data, rounds)
-
-
-def _gain(users: Ints, right: NDArray[np.bool_], scores: NDArray[Any], n_users: int) -> NDArray[np.float64]:
-    """NDCG@10 of each user with one answer: float64 [n_users], 0 for users without pairs."""
-    own = np.full(n_users, np.inf)
-    own[users[right]] = scores[right]
-    before = np.bincount(users[(scores > own[users]) | ((scores == own[users]) & ~right)], minlength=n_users)
-    return np.where(np.isfinite(own) & (before < 10), 1 / np.log2(before + 2.0), 0.0)

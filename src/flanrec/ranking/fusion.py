@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flanrec.ranking.boosting import Boosted, BoostingSettings
+from flanrec.ranking.lessons import Lessons
 from flanrec.ranking.loglinear import LogLinear
-from flanrec.ranking.pool import Floats, Ints, Pool
-
-BASE = (
-    "ease.score", "transitions.score", "backward.score", "covisits.score", "alike.score", "popularity.score",
-    "recent.score", "audience.score", "kind.score", "years.score", "text.score", "nearest.score", "tokens.score",
-)  # fmt: skip
-"""Features of the log-linear part, where a pool has them."""
+from flanrec.ranking.pool import Floats, Pool, source_of
+from flanrec.ranking.verdicts import Verdict, judged
 
 
 @dataclass(frozen=True)
@@ -27,36 +23,33 @@ class Fusion:
         The log-linear part.
     trees
         Its corrections.
+    verdicts
+        What held-out events said of the language model's sources, where they were asked.
     """
 
     base: LogLinear
     trees: Boosted = field(default_factory=lambda: Boosted((), ""))
+    verdicts: tuple[Verdict, ...] = ()
 
     @classmethod
-    def fit(
-        cls,
-        pool: Pool,
-        answers: Ints,
-        boosting: BoostingSettings | None,
-        seed: int,
-        earlier: tuple[Pool, Ints] | None = None,
-    ) -> Fusion:
+    def fit(cls, lessons: Lessons, boosting: BoostingSettings | None, seed: int, *, judging: bool = False) -> Fusion:
         """Learn from held-out events; with too few of them every source weighs as in the closed-form blend.
 
         Parameters
         ----------
-        earlier
-            The pool and the answers of further held-out events, which may lack features: the weights learned on
-            them are what is expected of those learned on `pool`.
+        judging
+            Leave out the sources of the language model that held-out events do not confirm.
         """
-        prior = None if earlier is None else LogLinear.fit(*earlier, _in_base(earlier[0]))
-        expected = {} if prior is None else dict(zip(prior.names, prior.weights, strict=True))
-        base = LogLinear.fit(pool, answers, _in_base(pool), prior=expected)
+        verdicts: tuple[Verdict, ...] = ()
+        if judging:
+            lessons, verdicts = judged(lessons)
+        base = lessons.weights
         if base is None:
-            return cls.unlearned(pool.names)
+            return cls.unlearned(lessons.pool.names)
         if boosting is None:
-            return cls(base)
-        return cls(base, Boosted.fit(pool, base.scores(pool), answers, boosting, seed))
+            return cls(base, verdicts=verdicts)
+        pool = lessons.pool
+        return cls(base, Boosted.fit(pool, base.scores(pool), lessons.answers, boosting, seed), verdicts)
 
     @classmethod
     def unlearned(cls, names: Sequence[str]) -> Fusion:
@@ -64,6 +57,11 @@ class Fusion:
         plain = {"ease.score": 0.36, "transitions.score": 0.9, "tokens.score": 0.3}
         kept = {name: weight for name, weight in plain.items() if name in names}
         return cls(LogLinear(tuple(kept), tuple(kept.values())))
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The sources that it listens to."""
+        return frozenset(map(source_of, (*self.base.names, *(self.trees.names if self.trees.text else ()))))
 
     def scores(self, pool: Pool) -> Floats:
         """float32 [n_pairs]; compare within a user only."""
@@ -77,6 +75,7 @@ class Fusion:
             "tree_features": list(self.trees.names),
             "trees": self.trees.text,
             "curve": {str(length): value for length, value in self.trees.curve.items()},
+            "verdicts": [asdict(one) for one in self.verdicts],
         }
 
     @classmethod
@@ -84,8 +83,5 @@ class Fusion:
         """From `to_dict`."""
         curve = {int(length): float(value) for length, value in body["curve"].items()}
         trees = Boosted(tuple(body["tree_features"]), str(body["trees"]), curve)
-        return cls(LogLinear(tuple(body["names"]), tuple(body["weights"])), trees)
-
-
-def _in_base(pool: Pool) -> list[str]:
-    return [name for name in BASE if name in pool.names]
+        verdicts = tuple(Verdict(**one) for one in body.get("verdicts", []))
+        return cls(LogLinear(tuple(body["names"]), tuple(body["weights"])), trees, verdicts)

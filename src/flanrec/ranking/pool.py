@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,23 @@ class Pool:
         kept = chosen[self.users]
         return Pool(self.users[kept], self.items[kept], self.features[kept], self.names, self.n_users)
 
+    def without(self, sources: Collection[str], depth: int) -> Pool:
+        """Without the features of some sources, and without the candidates that they alone named.
+
+        Parameters
+        ----------
+        depth
+            How many candidates each source named.
+        """
+        if not sources:
+            return self
+        names = tuple(name for name in self.names if source_of(name) not in sources)
+        end = np.log1p(depth).astype(np.float32)
+        ranks = [self.column(name) for name in names if name.endswith(".rank")]
+        named = np.min(ranks, axis=0) < end if ranks else np.ones(len(self.users), dtype=bool)
+        columns = [self.names.index(name) for name in names]
+        return Pool(self.users[named], self.items[named], self.features[named][:, columns], names, self.n_users)
+
     def is_answer(self, answers: Ints) -> NDArray[np.bool_]:
         """Whether a pair is the answer of its user, int64 [n_users]: bool [n_pairs]."""
         return np.asarray(self.items == answers[self.users])
@@ -94,6 +111,11 @@ class Pool:
             pools[0].names,
             sum(counts),
         )
+
+
+def source_of(feature: str) -> str:
+    """The source that a feature is of."""
+    return feature.rpartition(".")[0]
 
 
 def best_of_each(

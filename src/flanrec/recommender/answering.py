@@ -16,7 +16,7 @@ from flanrec.errors import SettingsError
 from flanrec.ranking.features import Features
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
-from flanrec.recommender.fused import FusedReading, Gatherer
+from flanrec.recommender.fused import TEXTS, TOKENS, FusedReading, Gatherer
 from flanrec.recommender.new_items import rank_among
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading, each_asking
@@ -175,15 +175,14 @@ class Answering:
     @property
     def fused_reading(self) -> FusedReading:
         """All sources in one ranking."""
-        parts, settings = self.parts, self.settings
-        gatherer = Gatherer(
-            parts.behaviour,
-            Features(settings.fusion.depth),
-            self.token_reading,
-            parts.content,
-            spoken=settings.tokens_are_fused,
-        )
-        return FusedReading(gatherer, parts.fusion)
+        parts = self.parts
+        return FusedReading(self.gatherer(parts.fusion.sources & (TEXTS | TOKENS)), parts.fusion)
+
+    def gatherer(self, heard: frozenset[str]) -> Gatherer:
+        """What asks the sources, of those of the language model the given ones alone."""
+        parts = self.parts
+        features = Features(self.settings.fusion.depth)
+        return Gatherer(parts.behaviour, features, self.token_reading, parts.content, heard)
 
     @property
     def word_reading(self) -> WordReading:

@@ -21,9 +21,12 @@ from flanrec.ranking.content import Content
 from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
+from flanrec.ranking.verdicts import LANGUAGE
 from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
 
 Floats = NDArray[np.float32]
+TEXTS = LANGUAGE["texts"]
+TOKENS = LANGUAGE["item tokens"]
 _TOGETHER = 64
 
 
@@ -40,18 +43,19 @@ class Gatherer:
         The item-token reading.
     content
         What items say of themselves.
-    spoken
-        Whether the item tokens are one of the fused sources; else they are asked only where there is a wish.
+    heard
+        The language model's sources that are fused, of `LANGUAGE`; item tokens that are not are asked only where
+        there is a wish.
     """
 
     def __init__(
-        self, behaviour: Behaviour, features: Features, tokens: TokenReading, content: Content, *, spoken: bool
+        self, behaviour: Behaviour, features: Features, tokens: TokenReading, content: Content, heard: frozenset[str]
     ) -> None:
         self.behaviour = behaviour
         self.features = features
         self.tokens = tokens
         self.content = content
-        self.spoken = spoken
+        self.heard = heard
 
     @property
     def n_items(self) -> int:
@@ -102,12 +106,16 @@ class Gatherer:
     ) -> tuple[Pool, Floats]:  # fmt: skip
         worded = any(said.worded for said in asked)
         histories = [user.items for user in users]
-        scores = {"text": likeness(self.content.texts, histories), "nearest": self.content.nearest(histories)}
+        scores: dict[str, Floats] = {}
+        if "text" in self.heard:
+            scores["text"] = likeness(self.content.texts, histories)
+        if "nearest" in self.heard:
+            scores["nearest"] = self.content.nearest(histories)
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
-        if self.spoken or worded:
+        if "tokens" in self.heard or worded:
             plain = self.tokens.scores(users, [said.plain for said in asked])
-            if self.spoken:
+            if "tokens" in self.heard:
                 scores["tokens"] = plain
             if worded:
                 said = self.tokens.scores(users, asked)

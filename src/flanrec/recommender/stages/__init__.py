@@ -1,17 +1,18 @@
 """The stages of a fit, one a file: words, item tokens, calibration, fusion; `material` is what they share."""
 
 from flanrec.recommender.stages.calibration import calibrate
-from flanrec.recommender.stages.fusion import Lessons, fuse, lessons
+from flanrec.recommender.stages.fusion import fuse, language, learned, lessons
 from flanrec.recommender.stages.material import Callbacks, Material
 from flanrec.recommender.stages.tokens import tune_tokens
 from flanrec.recommender.stages.words import refuse_earlier, tune_words, tuned_words
 
 __all__ = [
     "Callbacks",
-    "Lessons",
     "Material",
     "calibrate",
     "fuse",
+    "language",
+    "learned",
     "lessons",
     "refuse_earlier",
     "tune_tokens",
