@@ -71,3 +71,19 @@ def test_without_any_past_nothing_is_told(counts: np.ndarray) -> None:
     newcomers = Newcomers.of(content(4), counts)
     found = newcomers.scores(np.zeros((2, len(counts)), np.float32), np.zeros(len(counts), np.float32))
     assert found.tolist() == [[0.0] * 4] * 2
+
+
+@pytest.mark.parametrize(("kept", "at_once"), [(4096, 1 << 24), (10, 1 << 24), (10, 1)])
+def test_the_nearest_text_is_the_most_alike_of_the_ten_newest(
+    monkeypatch: pytest.MonkeyPatch, kept: int, at_once: int
+) -> None:
+    """With all products at hand, and without, many users at once or one."""
+    monkeypatch.setattr("flanrec.ranking.content._MOST_PRODUCTS", kept)
+    monkeypatch.setattr("flanrec.ranking.content._PRODUCTS_AT_ONCE", at_once)
+    items = content(40)
+    histories = [RNG.integers(0, 40, size) for size in (3, 0, 25, 10, 1)]
+    found = items.nearest(histories)
+    assert found.shape == (5, 40)
+    for row, history in enumerate(histories):
+        alike = [max((items.texts[item] @ items.texts[old] for old in history[-10:]), default=0) for item in range(40)]
+        np.testing.assert_allclose(found[row], alike, atol=1e-6)

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from flanrec.candidates.base import Arrays, Floats, Ints, check_growth, flatten, once
+from flanrec.candidates.base import Arrays, Floats, Ints, flatten, once
 from flanrec.candidates.matrices import (
     Matrix,
-    incidence_before_and_after,
+    incidence_with,
     log_incidence,
     matrix_arrays,
     matrix_from_arrays,
     matrix_layout,
-    resized,
-    without_rows,
 )
 from flanrec.data.sequences import Sequences
 from flanrec.errors import SettingsError
@@ -160,10 +158,7 @@ class FittedUserNeighbours:
         DataError
             Also if no user of the log fitted so far has met just what `before` says.
         """
-        n_items = check_growth(self.n_items, log)
-        had, have = incidence_before_and_after(log, before)
-        known = without_rows(resized(self.met, self.met.shape[0], n_items), had)
-        return FittedUserNeighbours(self.source, sparse.vstack([known, have], format="csr"))
+        return FittedUserNeighbours(self.source, incidence_with(self.met, log, before))
 
     def arrays(self) -> Arrays:
         return matrix_arrays("met", self.met)

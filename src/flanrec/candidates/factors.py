@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from flanrec.candidates.base import Arrays, Floats, Ints, check_growth, flatten, named_array, once
+from flanrec.candidates.base import Arrays, Floats, Ints, flatten, named_array, once
 from flanrec.candidates.matrices import (
     Matrix,
     compressed,
-    incidence_before_and_after,
+    incidence_with,
     log_incidence,
     matrix_arrays,
     matrix_from_arrays,
     matrix_layout,
-    resized,
-    without_rows,
 )
 from flanrec.data.sequences import Sequences
 from flanrec.errors import CheckpointError, SettingsError
@@ -131,10 +128,7 @@ class FittedFactors:
         DataError
             Also if no user of the log fitted so far has met just what `before` says.
         """
-        n_items = check_growth(self.n_items, log)
-        had, have = incidence_before_and_after(log, before)
-        known = resized(self.met, self.met.shape[0], n_items)
-        return _factorise(self.source, sparse.vstack([without_rows(known, had), have], format="csr"))
+        return _factorise(self.source, incidence_with(self.met, log, before))
 
     def arrays(self) -> Arrays:
         return {**matrix_arrays("met", self.met), "item_factors": self.item_factors}

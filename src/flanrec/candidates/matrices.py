@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from flanrec.candidates.base import Arrays, Flat, Ints, extended, flat_log, flatten, named_array, once
+from flanrec.candidates.base import Arrays, Flat, Ints, check_growth, extended, flat_log, flatten, named_array, once
 from flanrec.data.sequences import Sequences
 from flanrec.errors import CheckpointError, DataError
 
@@ -41,6 +41,20 @@ def incidence_before_and_after(log: Sequences, before: Sequences | None) -> tupl
     whole, _ = extended(log, before)
     had = sparse.csr_matrix((n_users, n_items), dtype=np.int32)
     return had if before is None else incidence(flat_log(before), n_users, n_items), log_incidence(whole)
+
+
+def incidence_with(met: Matrix, log: Sequences, before: Sequences | None) -> Matrix:
+    """Who met what, with the further events of `log`: their users stand behind the others.
+
+    Raises
+    ------
+    DataError
+        If no row of `met` has just what `before` says of a user, or the catalogue shrank.
+    """
+    n_items = check_growth(met.shape[1], log)
+    had, have = incidence_before_and_after(log, before)
+    known = without_rows(resized(met, met.shape[0], n_items), had)
+    return sparse.csr_matrix(sparse.vstack([known, have], format="csr"))
 
 
 def pairs_within(flat: Flat, fresh: NDArray[np.bool_], window: int) -> Iterator[tuple[int, Ints, Ints]]:

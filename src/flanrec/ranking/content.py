@@ -21,6 +21,7 @@ _LOG_SHARE = 0.4
 _UNIT = 2.5
 _MOST_ANCHORS = 5000
 _MOST_PRODUCTS = 4096
+_PRODUCTS_AT_ONCE = 1 << 24
 _NEWEST = 10
 
 
@@ -66,12 +67,23 @@ class Content:
             Zeros for an empty history.
         """
         found = np.zeros((len(histories), len(self)), dtype=np.float32)
-        for row, history in enumerate(histories):
-            newest = history[-_NEWEST:]
-            if len(newest):
-                known = self._texts_alike
-                found[row] = (self.texts[newest] @ self.texts.T if known is None else known[newest]).max(axis=0)
+        newest = [history[-_NEWEST:] for history in histories]
+        heard = [row for row, items in enumerate(newest) if len(items)]
+        together = max(1, _PRODUCTS_AT_ONCE // (_NEWEST * max(len(self), 1)))
+        for first in range(0, len(heard), together):
+            rows = heard[first : first + together]
+            alike, places = self._alike(np.concatenate([newest[row] for row in rows]))
+            ends = np.cumsum([len(newest[row]) for row in rows])
+            for row, own in zip(rows, np.split(places, ends[:-1]), strict=True):
+                np.max(alike[own], axis=0, out=found[row])
         return found
+
+    def _alike(self, items: Ints) -> tuple[Floats, Ints]:
+        """Products of texts with all others, float32 [n, n_items], and the rows in which those of some items are."""
+        if self._texts_alike is not None:
+            return self._texts_alike, items
+        different, places = np.unique(items, return_inverse=True)
+        return self.texts[different] @ self.texts.T, places
 
     def likeness(self, rows: Ints, columns: Ints) -> Doubles:
         """How alike items are: a positive definite kernel, float64 [n_rows, n_columns].
