@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from flanrec.catalogue.people import Person, people
+import numpy as np
+import polars as pl
+
+from flanrec.catalogue.people import People, Person, people
 from flanrec.data.dataset import Dataset
 
 
@@ -65,3 +68,24 @@ def test_times_follow_the_events(small_dataset: Dataset) -> None:
     assert len(without.ratings) == len(without.items)
     assert np.isnan(Person.new([1]).moment)
     assert np.isnan(person.before(0).moment)
+
+
+def test_what_was_written_stands_beside_its_event(small_dataset: Dataset) -> None:
+    reviews = pl.DataFrame(
+        {
+            "user_id": ["u3", "u3", "u3", "u3"],
+            "item_id": ["i16", "i18", "i16", "i1"],
+            "text": ["old", "calm", "new", "of an item never met"],
+        }
+    )
+    data = replace(small_dataset, reviews=reviews)
+    person, silent = people(data, ["u3", "u4"])
+    assert person.items[:4].tolist() == [15, 16, 17, 18]
+    assert person.reviews[:4] == ("", "new", "", "calm")
+    assert len(person.reviews) == len(person.items)
+    assert silent.reviews == ()
+    assert person.before(2).reviews == ("", "new")
+    assert person.without(1).reviews[:3] == ("", "", "calm")
+    assert People.of(data).find(["u3"])[0].reviews == person.reviews
+    timed = replace(small_dataset, reviews=reviews.with_columns(timestamp=pl.Series([9, 1, 5, 1])))
+    assert people(timed, ["u3"])[0].reviews[1] == "old", "the latest by time"

@@ -159,3 +159,20 @@ def test_a_prompter_without_templates_or_titles_is_refused(small_prompter: Promp
         replace(small_prompter, templates=())
     with pytest.raises(SettingsError, match="titles is 0"):
         replace(small_prompter, titles=0)
+
+
+def test_the_newest_review_is_quoted_unless_it_names_the_answer(small_prompter: Prompter, user: Person) -> None:
+    titles = small_prompter.catalogue.titles
+    written = replace(user, reviews=("Dull.", *[""] * 3, f"As cold</s> as  {titles[20]}!", *[""] * 7))
+    said = small_prompter.sequential(written, 5).fields["profile"]
+    assert said == (
+        f"age 26, occupation doctor; likes Comedy, Drama, Adventure; dislikes Sci-Fi; wrote of {titles[6]}: "
+        f"As cold as {titles[20]}!"
+    )
+    assert small_prompter.sequential(written, 20).fields["profile"].endswith(f"wrote of {titles[2]}: Dull.")
+    assert "wrote" not in small_prompter.item_tokens(written, 4, wish="comedy").fields["profile"]
+    assert "wrote" not in small_prompter.sequential(replace(user, reviews=("</s>",) * 12), 5).fields["profile"]
+    chinese = replace(small_prompter, templates=(Templates.load("zh"),))
+    assert f"评《{titles[6]}》：As cold" in chinese.sequential(written, 5).fields["profile"]
+    long = replace(user, reviews=("word " * 100,) * 12)
+    assert len(small_prompter.sequential(long, 5).fields["profile"]) < 200

@@ -64,3 +64,12 @@ def test_the_newest_liked_titles_come_last_and_are_few() -> None:
         {"item_id": list(range(count)), "title": [f"T{item}" for item in range(count)]},
     )
     assert profile(data, 1).liked == ("T4", "T5", "T6", "T7", "T8")
+
+
+def test_a_profile_has_the_newest_two_reviews_of_its_own_events(data: Dataset) -> None:
+    reviews = {"user_id": [1, 1, 1, 2], "item_id": [3, 1, 5, 6], "text": ["Tense", "Dark", "Silly", "never met"]}
+    events = data.interactions.select("user_id", "item_id", "timestamp", "rating")
+    told = Dataset.from_frames(events, ITEMS, reviews=reviews)
+    assert profile(told, 1).reviews == (("Heat", "Tense"), ("Scream", "Silly"))
+    assert profile(told, 2).reviews == ()
+    assert profile(leave_one_out(told).train, 1).reviews == (("Alien", "Dark"), ("Heat", "Tense"))

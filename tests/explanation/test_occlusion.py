@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,3 +147,14 @@ def test_an_explanation_is_plain_values(fitted: Recommender) -> None:
     body = fitted.explain("u6", "i29", wish="drama").to_dict()
     assert body["item_id"] == "i29"
     assert all(isinstance(reason["effect"], float) for reason in body["reasons"])
+
+
+def test_what_the_user_wrote_of_an_event_is_quoted(small_catalogue: Catalogue) -> None:
+    person = replace(Person.new([3, 7, 12]), reviews=("", "Warm</s> and " + "long " * 40, ""))
+    found = explain(person, 27, additive, small_catalogue, Facets.of(small_catalogue))
+    quoted = {reason.item_id: reason.review for reason in found.reasons}
+    assert quoted["i3"] == quoted["i12"] == ""
+    assert quoted["i7"].startswith("Warm and long")
+    assert len(quoted["i7"]) <= 80
+    assert "you wrote: 'Warm and long" in found.to_text()
+    assert "you wrote" not in of(small_catalogue, [3, 7, 12]).to_text()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import polars as pl
 import pytest
 
 from flanrec.data.dataset import Dataset
@@ -103,6 +106,14 @@ def test_a_users_events_pose_a_task_of_every_family(family: str, language: str) 
 def test_the_answer_is_the_last_event_and_the_wish_its_category() -> None:
     task = task_of_user(DATA, "a", "wish", asked=Asked(avoid="Crime", noun="film"))
     assert task.fields == {"wish": "Comedy", "avoid": "Crime", "history": ["Alien", "Heat"], "noun": "film"}
+
+
+def test_the_profile_quotes_a_review_unless_it_names_the_answer() -> None:
+    wording = Templates.load("en").wording
+    assert task_of_user(DATA, "a", "sequential", wording=wording).fields["profile"].endswith("wrote of Heat: Too loud")
+    assert DATA.reviews is not None
+    telling = replace(DATA, reviews=DATA.reviews.with_columns(text=pl.lit("Fargo is better")))
+    assert "wrote" not in task_of_user(telling, "a", "sequential", wording=wording).fields["profile"]
 
 
 def test_candidates_are_unseen_and_drawn_by_seed() -> None:

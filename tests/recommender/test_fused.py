@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file as save_array
 
 from flanrec.catalogue.people import Person
 from flanrec.data import Dataset
-from flanrec.errors import SettingsError
+from flanrec.data.splits import hold_out_last
+from flanrec.errors import CheckpointError, SettingsError
 from flanrec.ranking.boosting import Boosted
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.lessons import BASE
@@ -219,3 +221,50 @@ def test_items_without_events_alone_are_ranked_as_new_ones(fitted: Recommender) 
     assert listed.equals(alone)
     mixed = fitted.recommend(["u1"], only=["i28", "i29", "i20"])
     assert sorted(mixed["item_id"]) == ["i20", "i28", "i29"]
+
+
+@pytest.fixture(scope="module")
+def told(small_dataset: Dataset, fresh_backbone: pytest.FixtureRequest) -> Recommender:
+    """Fitted where everybody praises comedies for their jokes, and says of dramas that they wept."""
+    words = {0: "So many jokes, I laughed.", 1: "A sad end, I wept.", 2: ""}
+    reviews = small_dataset.interactions.select("user_id", "item_id").with_columns(
+        text=pl.col("item_id").str.slice(1).cast(pl.Int64).mod(3).replace_strict(words)
+    )
+    data = replace(small_dataset, reviews=reviews.filter(pl.col("text") != ""))
+    settings = RecommenderSettings.preset("fast")
+    kept = settings.fusion.model_copy(update={"language": "kept"})
+    return Recommender(fresh_backbone(), settings.model_copy(update={"fusion": kept})).fit(data)  # type: ignore[operator]
+
+
+def test_reviews_are_a_source_of_the_fusion(told: Recommender, small_dataset: Dataset) -> None:
+    assert "written" in told.parts.fusion.sources
+    laughed = replace(Person.new([28]), reviews=("I laughed at the jokes.",))
+    pool = next(told.fused_reading.gatherer.pools([laughed], everything=True))[1]
+    found = pool.column("written.score")
+    assert found[0:28:3].min() > found[1:28:3].max(), "comedies before dramas"
+    assert not found[2:28:3].any()
+    items, _ = told.rank(told.people(small_dataset.user_ids[:2]), 5)
+    assert (items >= 0).all()
+
+
+def test_saved_reviews_are_read_back(told: Recommender, small_dataset: Dataset, tmp_path: Path) -> None:
+    told.save_pretrained(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model")
+    persons = told.people(small_dataset.user_ids)
+    for reading in (told, loaded):
+        assert reading.parts.reviews is not None
+    np.testing.assert_allclose(loaded.rank(persons, 6)[1], told.rank(persons, 6)[1], atol=1e-4)
+    assert loaded.parts.people.find(["u3"])[0].reviews == told.parts.people.find(["u3"])[0].reviews
+    path = tmp_path / "model" / "review_states.safetensors"
+    save_array({"items": np.zeros((2, 2), dtype=np.float32), "mean": np.zeros(2, dtype=np.float32)}, path)
+    with pytest.raises(CheckpointError, match="review_states"):
+        Recommender.load(tmp_path / "model")
+
+
+def test_what_is_written_of_a_validation_event_is_not_learned_from(told: Recommender) -> None:
+    last = [person.reviews[-1] for person in told.people(told.parts.dataset.user_ids) if person.reviews]
+    assert any(last), "known in the end"
+    train, validation = hold_out_last(told.parts.dataset)
+    assert train.reviews is not None
+    held = validation.interactions.select("user_id", "item_id")
+    assert train.reviews.join(held, on=["user_id", "item_id"], how="semi").height == 0

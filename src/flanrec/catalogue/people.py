@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flanrec.data.dataset import Dataset
+from flanrec.data.own_reviews import reviews_of_users
 from flanrec.data.profiles import attributes_of_users
 from flanrec.data.sequences import Sequences
 
@@ -32,12 +33,15 @@ class Person:
         Columns of the users table as text.
     times
         float64 [n], seconds, nan where there is none; None where no event has one.
+    reviews
+        What the user wrote of each event, "" for nothing; empty where nothing is known.
     """
 
     items: Ints
     ratings: Floats
     attributes: dict[str, str] = field(default_factory=dict)
     times: NDArray[np.float64] | None = None
+    reviews: tuple[str, ...] = ()
 
     @property
     def moment(self) -> float:
@@ -47,12 +51,13 @@ class Person:
     def before(self, count: int) -> Person:
         """The same user when only the first `count` events had happened."""
         times = None if self.times is None else self.times[:count]
-        return Person(self.items[:count], self.ratings[:count], self.attributes, times)
+        return Person(self.items[:count], self.ratings[:count], self.attributes, times, self.reviews[:count])
 
     def without(self, at: int) -> Person:
         """The same user when one event had not happened."""
         times = None if self.times is None else np.delete(self.times, at)
-        return Person(np.delete(self.items, at), np.delete(self.ratings, at), self.attributes, times)
+        reviews = self.reviews and (*self.reviews[:at], *self.reviews[at + 1 :])
+        return Person(np.delete(self.items, at), np.delete(self.ratings, at), self.attributes, times, reviews)
 
     @classmethod
     def new(cls, items: Sequence[int] = (), attributes: dict[str, str] | None = None) -> Person:
@@ -71,16 +76,20 @@ class People:
         Events of all users that have some.
     attributes
         By user id, of all users that have some.
+    reviews
+        By user id and catalogue index, of all users that wrote some.
     """
 
     log: Sequences
     attributes: Mapping[Any, dict[str, str]]
+    reviews: Mapping[Any, Mapping[int, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset) -> People:
         """Read a data set once."""
         users = [] if dataset.users is None else dataset.users["user_id"].to_list()
-        return cls(dataset.sequences(), attributes_of_users(dataset, users))
+        log = dataset.sequences()
+        return cls(log, attributes_of_users(dataset, users), reviews_of_users(dataset, log.user_ids))
 
     @cached_property
     def _rows(self) -> dict[Any, int]:
@@ -92,12 +101,14 @@ class People:
         for user in user_ids:
             row = self._rows.get(user)
             span = slice(0, 0) if row is None else slice(int(self.log.offsets[row]), int(self.log.offsets[row + 1]))
-            told = self.attributes.get(user, {})
-            found.append(Person(self.log.items[span], self.log.ratings[span], told, self.log.timestamps[span]))
+            told, items, written = self.attributes.get(user, {}), self.log.items[span], self.reviews.get(user)
+            reviews = tuple(written.get(item, "") for item in items.tolist()) if written else ()
+            found.append(Person(items, self.log.ratings[span], told, self.log.timestamps[span], reviews))
         return found
 
 
 def people(dataset: Dataset, user_ids: Sequence[Any] | None = None) -> list[Person]:
     """The users of a data set (all by default) in the order given; an unknown one has no events."""
     log = dataset.sequences(user_ids)
-    return People(log, attributes_of_users(dataset, log.user_ids)).find(log.user_ids)
+    told, written = attributes_of_users(dataset, log.user_ids), reviews_of_users(dataset, log.user_ids)
+    return People(log, told, written).find(log.user_ids)

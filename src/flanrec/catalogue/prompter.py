@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from flanrec.catalogue.people import Person
 from flanrec.data.profiles import LIKED_RATING, ItemFacts, Profile, profile_of
 from flanrec.errors import SettingsError
 from flanrec.instructions import Example, Task, Templates, profile_text, render, tasks
+from flanrec.instructions.text import occurs
 
 _TASTES = 3
 """How many liked, and how many disliked, categories a profile names."""
@@ -62,7 +63,9 @@ class Prompter:
 
     def profile(self, person: Person) -> Profile:
         """The structured profile of a user from the events given."""
-        return profile_of(person.items, person.ratings, self.facts, person.attributes, self.liked_rating)
+        return profile_of(
+            person.items, person.ratings, self.facts, person.attributes, self.liked_rating, person.reviews
+        )
 
     def item_tokens(
         self,
@@ -98,7 +101,7 @@ class Prompter:
         """The next item in words: after a history, and for a wish where there is one."""
         history = [self.catalogue.titles[item] for item in person.items[-self.titles :]]
         title = None if target is None else self.catalogue.titles[target]
-        profile = self._profile_words(person, language) if told or not history else ""
+        profile = self._profile_words(person, language, unless=title or "") if told or not history else ""
         if wish or not history:
             about = wish or self.noun or self.templates[language].wording.words["noun"]
             return tasks.wish(
@@ -162,7 +165,12 @@ class Prompter:
         chosen = forms[int(rng.integers(len(forms)))]
         return chosen.fill({"facet": facet.casefold() if rng.random() < 0.8 else facet, "nouns": nouns})
 
-    def _profile_words(self, person: Person, language: int, tastes: int = _TASTES) -> str:
+    def _profile_words(self, person: Person, language: int, tastes: int = _TASTES, unless: str = "") -> str:
+        """A profile in words; a review that names the answer is not quoted."""
         if not person.attributes and (not tastes or not len(person.items)):
             return ""
-        return profile_text(self.templates[language].wording, self.profile(person), categories=tastes)
+        profile = self.profile(person)
+        if unless:
+            kept = tuple((title, text) for title, text in profile.reviews if not occurs(unless, text))
+            profile = replace(profile, reviews=kept)
+        return profile_text(self.templates[language].wording, profile, categories=tastes)

@@ -15,10 +15,12 @@ import numpy as np
 import polars as pl
 
 from flanrec.data.dataset import Dataset
+from flanrec.data.own_reviews import reviews_of_users
 
 LIKED_RATING = 4.0
 CATEGORIES = 3
 TITLES = 5
+REVIEWS = 2
 FEWEST_FOR_DISLIKE = 3
 
 
@@ -43,6 +45,8 @@ class Profile:
         Share of the rated events that were liked; None without ratings.
     category_counts
         Every category of the events with its number, the most frequent first.
+    reviews
+        Titles of the newest events of which the user wrote something, with what that was; the newest last.
     """
 
     attributes: dict[str, str]
@@ -52,6 +56,7 @@ class Profile:
     events: int
     like_rate: float | None
     category_counts: tuple[tuple[str, int], ...] = ()
+    reviews: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def profile_of(
     facts: ItemFacts,
     attributes: dict[str, str] | None = None,
     liked_rating: float = LIKED_RATING,
+    reviews: Sequence[str] = (),
 ) -> Profile:
     """Profile of one user from events given as arrays.
 
@@ -100,6 +106,8 @@ def profile_of(
         as liked, since the user chose it, but not in the like rate.
     liked_rating
         The least rating that means a like.
+    reviews
+        What the user wrote of each event, "" for nothing; as long as `items`, or empty.
     """
     indices = [int(item) for item in items]
     stars = [float("nan")] * len(indices) if ratings is None else [float(rating) for rating in ratings]
@@ -121,6 +129,7 @@ def profile_of(
     titles = dict.fromkeys(
         facts.titles[item] for item, like in reversed(list(zip(indices, liked, strict=True))) if like
     )
+    written = [(facts.titles[item], text) for item, text in zip(indices, reviews, strict=False) if text]
     top = tuple(name for name, _ in favourites if name not in disliked)[:CATEGORIES]
     return Profile(
         attributes=dict(attributes or {}),
@@ -130,6 +139,7 @@ def profile_of(
         events=len(indices),
         like_rate=like_rate,
         category_counts=tuple(_most_frequent(seen)),
+        reviews=tuple(written[-REVIEWS:]),
     )
 
 
@@ -145,11 +155,14 @@ def profiles(
     sequences = dataset.sequences(user_ids)
     facts = item_facts(dataset)
     attributes = attributes_of_users(dataset, sequences.user_ids)
+    written = reviews_of_users(dataset, sequences.user_ids)
     found = []
     for user, user_id in enumerate(sequences.user_ids):
         span = slice(sequences.offsets[user], sequences.offsets[user + 1])
+        items, own = sequences.items[span], written.get(user_id, {})
+        told = [own.get(item, "") for item in items.tolist()]
         known = attributes.get(user_id)
-        found.append(profile_of(sequences.items[span], sequences.ratings[span], facts, known, liked_rating))
+        found.append(profile_of(items, sequences.ratings[span], facts, known, liked_rating, told))
     return found
 
 

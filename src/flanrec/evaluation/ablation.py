@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flanrec.catalogue.people import Person
+from flanrec.catalogue.reviews import ReviewReader
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.evaluation.methods import Ints, K, Method, Ranking
@@ -141,7 +142,8 @@ class _Sources:
         material = Material.gather(train, validation, parts.prompter, self.settings, {})
         if not material.asked:
             return None
-        return lessons(material, recommender.token_reading, parts.content, self.model)
+        reader = ReviewReader(recommender.backbone)
+        return lessons(material, recommender.token_reading, parts.content, reader, self.model)
 
     def ranking(self, left_out: frozenset[str]) -> Ranking:
         """The ranking without some sources."""

@@ -40,7 +40,7 @@ def closed_form_methods() -> list[Method]:
 
 
 def item_methods(recommender: Recommender, identity: str) -> list[Method]:
-    """The sources that compare items: by kind, by year, and by what the encoder makes of their text.
+    """The sources that compare items: by kind, by year, by what the encoder makes of their text, and by reviews.
 
     Parameters
     ----------
@@ -60,6 +60,10 @@ def item_methods(recommender: Recommender, identity: str) -> list[Method]:
         Method(name, "source", f"{name} of texts as {identity} encodes them", partial(text, compare=compare))
         for name, compare in comparers.items()
     ]
+    reviews = recommender.parts.reviews
+    if reviews is not None:
+        known = f"reviews as {identity} encodes them"
+        alike.append(Method("written", "source", known, lambda task: by_scores(reviews.scores)))
     return [*_behaviour_methods(_FROM_ITEMS, recommender, f"items as {identity} knows them"), *alike]
 
 

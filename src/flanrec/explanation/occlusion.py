@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.items import Catalogue
 from flanrec.catalogue.people import Person
+from flanrec.instructions.text import clip_words, sanitise
+
+_QUOTED = 80
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,21 @@ class Reason:
         the event speaks against it.
     shared
         Categories and decades that both have.
+    review
+        What the user wrote of it, shortened; "" for nothing.
     """
 
     item_id: Any
     title: str
     effect: float
     shared: tuple[str, ...]
+    review: str = ""
+
+    def to_text(self) -> str:
+        """The title with what is shared, and what the user wrote."""
+        said = f"you wrote: {self.review!r}" if self.review else ""
+        notes = [note for note in (f"{', '.join(self.shared)} too" if self.shared else "", said) if note]
+        return f"{self.title} ({'; '.join(notes)})" if notes else self.title
 
 
 @dataclass(frozen=True)
@@ -83,11 +95,7 @@ class Explanation:
         place = "would be" if self.seen else "is"
         parts = [f"{self.title} {place} number {self.rank} of what you do not have yet."]
         if self.reasons:
-            told = [
-                reason.title + (f" ({', '.join(reason.shared)} too)" if reason.shared else "")
-                for reason in self.reasons
-            ]
-            parts.append(f"It is here because of {_joined(told)}.")
+            parts.append(f"It is here because of {_joined([reason.to_text() for reason in self.reasons])}.")
         if self.favourites:
             parts.append(f"You often choose {_joined(self.favourites)}.")
         if self.wish:
@@ -141,7 +149,8 @@ def explain(
     def reason(place: int) -> Reason:
         event = int(person.items[tried[place]])
         shared = tuple(facets.names[at] for at in np.flatnonzero(own & facets.members[event]))
-        return Reason(catalogue.item_ids[event], catalogue.titles[event], float(effects[place]), shared)
+        written = clip_words(sanitise(person.reviews[tried[place]]), _QUOTED) if person.reviews else ""
+        return Reason(catalogue.item_ids[event], catalogue.titles[event], float(effects[place]), shared, written)
 
     order = np.argsort(-effects, kind="stable")
     named = tuple(facets.names[at] for at in np.flatnonzero(own))

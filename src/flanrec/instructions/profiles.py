@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from flanrec.errors import TemplateError
 from flanrec.instructions.markup import Markup
 from flanrec.instructions.template import Wording
-from flanrec.instructions.text import sanitise
+from flanrec.instructions.text import clip_words, sanitise
 
 if TYPE_CHECKING:
     from flanrec.data.profiles import Profile
 
 
+REVIEW_LENGTH = 80
+"""Characters of a user's own review that a profile quotes."""
 IDENTIFYING = frozenset({"name", "email", "phone", "address", "zip", "zip_code", "zipcode", "postcode", "postal_code"})
 """Attributes that name a person or a place rather than say anything of taste; never put into words."""
 
@@ -32,7 +34,8 @@ def profile_text(wording: Wording, profile: Profile, *, categories: int = 3) -> 
     Returns
     -------
     str
-        Such as ``"age 24, occupation writer; likes comedy, drama"``; empty when nothing is known.
+        Such as ``"age 24, occupation writer; likes comedy, drama; wrote of Heat (1995): cold and exact"``, the newest
+        review alone, and only where the language has the phrase ``profile_review``; empty when nothing is known.
 
     Raises
     ------
@@ -51,6 +54,10 @@ def profile_text(wording: Wording, profile: Profile, *, categories: int = 3) -> 
         for name in ("attributes", "favourites", "dislikes")
         if values[name]
     ]
+    if categories and profile.reviews and "profile_review" in wording.phrases:
+        title, review = map(sanitise, profile.reviews[-1])
+        quoted = {"title": title, "review": clip_words(review, REVIEW_LENGTH)}
+        parts += [wording.phrases["profile_review"].fill(quoted)] if review else []
     return joins.get("profile", "; ").join(parts)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from flanrec.data.dataset import Dataset
+from flanrec.data.own_reviews import reviews_of_users
 from flanrec.data.profiles import LIKED_RATING, item_facts, profile_of, user_attributes
 from flanrec.errors import DataError, NotFoundError
 from flanrec.instructions import tasks
@@ -17,6 +18,7 @@ from flanrec.instructions.families import FAMILIES
 from flanrec.instructions.profiles import profile_text, taste_summary
 from flanrec.instructions.tasks import Task
 from flanrec.instructions.template import Wording
+from flanrec.instructions.text import occurs
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,11 @@ def task_of_user(
     summary = ""
     if wording is not None:
         attributes = user_attributes(dataset, user_id)
-        known = profile_of(indices[:-1], ratings[:-1], item_facts(dataset), attributes)
+        written = next(iter(reviews_of_users(dataset, [user_id]).values()), {})
+        # A review that names the answer would give it away.
+        texts = [written.get(int(item), "") for item in indices[:-1]]
+        said = ["" if occurs(title, text) else text for text in texts]
+        known = profile_of(indices[:-1], ratings[:-1], item_facts(dataset), attributes, reviews=said)
         about = about or profile_text(wording, known, categories=0 if family == "profile" else 3)
         summary = taste_summary(wording, known)
     category: list[str] = list(answer["category"] or [])

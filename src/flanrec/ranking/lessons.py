@@ -15,7 +15,8 @@ from flanrec.ranking.pool import Ints, Pool
 
 BASE = (
     "ease.score", "transitions.score", "backward.score", "covisits.score", "alike.score", "popularity.score",
-    "recent.score", "audience.score", "kind.score", "years.score", "text.score", "nearest.score", "tokens.score",
+    "recent.score", "audience.score", "kind.score", "years.score", "text.score", "nearest.score", "written.score",
+    "tokens.score",
 )  # fmt: skip
 """Features of the log-linear part, where a pool has them."""
 

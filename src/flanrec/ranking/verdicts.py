@@ -13,7 +13,7 @@ from flanrec.ranking.lessons import Lessons
 from flanrec.ranking.pool import Pool, source_of
 
 LANGUAGE: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"texts": frozenset({"text", "nearest"}), "item tokens": frozenset({"tokens"})}
+    {"texts": frozenset({"text", "nearest"}), "reviews": frozenset({"written"}), "item tokens": frozenset({"tokens"})}
 )
 """What the language model tells: sources by group, in the order in which they are judged."""
 

@@ -16,7 +16,7 @@ from flanrec.errors import SettingsError
 from flanrec.ranking.features import Features
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
-from flanrec.recommender.fused import TEXTS, TOKENS, FusedReading, Gatherer
+from flanrec.recommender.fused import MODEL, FusedReading, Gatherer
 from flanrec.recommender.new_items import rank_among
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading, each_asking
@@ -176,13 +176,13 @@ class Answering:
     def fused_reading(self) -> FusedReading:
         """All sources in one ranking."""
         parts = self.parts
-        return FusedReading(self.gatherer(parts.fusion.sources & (TEXTS | TOKENS)), parts.fusion)
+        return FusedReading(self.gatherer(parts.fusion.sources & MODEL), parts.fusion)
 
     def gatherer(self, heard: frozenset[str]) -> Gatherer:
         """What asks the sources, of those of the language model the given ones alone."""
         parts = self.parts
         features = Features(self.settings.fusion.depth)
-        return Gatherer(parts.behaviour, features, self.token_reading, parts.content, heard)
+        return Gatherer(parts.behaviour, features, self.token_reading, parts.content, parts.reviews, heard)
 
     @property
     def word_reading(self) -> WordReading:

@@ -10,11 +10,13 @@ from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import fingerprint
 from flanrec.backbone.vocabulary import check_readable
 from flanrec.catalogue import Catalogue
+from flanrec.catalogue.reviews import ReviewReader
 from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError
 from flanrec.recommender import stages
+from flanrec.recommender.fused import reviews_of
 from flanrec.recommender.parts import Parts
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
@@ -67,14 +69,17 @@ def fit(
     tokens, reports["item tokens"] = stages.tune_tokens(backbone, material, folder, resume, told)
     calibration = stages.calibrate(backbone, material)
     titles = title_states(backbone, material.prompter.catalogue.titles)
-    fusion = stages.fuse(backbone, material, tokens, titles)
+    reader = ReviewReader(backbone)
+    fusion = stages.fuse(backbone, material, tokens, titles, reader)
     steps = reports["item tokens"].best_step
     if settings.tokens.refit and steps:
         everything = _material(backbone, settings, known, known.with_interactions(known.interactions.head(0)), identity)
         tokens, reports["item tokens, refit"] = stages.tune_tokens(
             backbone, everything, folder, resume, told, steps=steps
         )
-    return Fitted(backbone, Parts.assemble(backbone, known, tokens, calibration, fusion, titles, settings), reports)
+    reviews = reviews_of(known, reader)
+    parts = Parts.assemble(backbone, known, tokens, calibration, fusion, titles, reviews, settings)
+    return Fitted(backbone, parts, reports)
 
 
 def _material(

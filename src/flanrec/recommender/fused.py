@@ -12,7 +12,8 @@ from torch.nn import functional
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
-from flanrec.catalogue.people import Person
+from flanrec.catalogue.people import Person, people
+from flanrec.catalogue.reviews import ReviewReader, Reviews
 from flanrec.catalogue.vectors import joined_vectors, unit
 from flanrec.data import Dataset
 from flanrec.data.profiles import attributes_of_users
@@ -25,7 +26,7 @@ from flanrec.ranking.verdicts import LANGUAGE
 from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
 
 Floats = NDArray[np.float32]
-TEXTS = LANGUAGE["texts"]
+MODEL = frozenset().union(*LANGUAGE.values())
 TOKENS = LANGUAGE["item tokens"]
 _TOGETHER = 64
 
@@ -43,18 +44,27 @@ class Gatherer:
         The item-token reading.
     content
         What items say of themselves.
+    reviews
+        What users wrote; None for nothing.
     heard
         The language model's sources that are fused, of `LANGUAGE`; item tokens that are not are asked only where
         there is a wish.
     """
 
     def __init__(
-        self, behaviour: Behaviour, features: Features, tokens: TokenReading, content: Content, heard: frozenset[str]
+        self,
+        behaviour: Behaviour,
+        features: Features,
+        tokens: TokenReading,
+        content: Content,
+        reviews: Reviews | None,
+        heard: frozenset[str],
     ) -> None:
         self.behaviour = behaviour
         self.features = features
         self.tokens = tokens
         self.content = content
+        self.reviews = reviews
         self.heard = heard
 
     @property
@@ -111,6 +121,8 @@ class Gatherer:
             scores["text"] = likeness(self.content.texts, histories)
         if "nearest" in self.heard:
             scores["nearest"] = self.content.nearest(histories)
+        if "written" in self.heard and self.reviews is not None:
+            scores["written"] = self.reviews.scores(users)
         also: list[Floats] = []
         change = np.zeros(closed.shape, dtype=np.float32)
         if "tokens" in self.heard or worded:
@@ -221,6 +233,11 @@ def content_of(tokens: ItemTokens, titles: Floats, catalogue: Catalogue, facets:
     bare = unit(titles, known.mean(axis=0) if len(known) else np.float32(0))
     categories = facets.members[:, : facets.n_categories]
     return Content.of(joined_vectors(unit_texts(tokens), bare), categories, catalogue.years)
+
+
+def reviews_of(dataset: Dataset, reader: ReviewReader) -> Reviews | None:
+    """What users wrote of the events of a data set; None for nothing."""
+    return None if dataset.reviews is None else Reviews.of(people(dataset), dataset.items.height, reader)
 
 
 def unit_texts(tokens: ItemTokens) -> Floats:

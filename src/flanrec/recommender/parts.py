@@ -20,6 +20,7 @@ from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.people import People
 from flanrec.catalogue.prompter import Prompter
+from flanrec.catalogue.reviews import Reviews
 from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
@@ -48,6 +49,8 @@ class Parts:
         The closed-form sources, fitted on all that is known.
     titles
         float32 [n_items, d_model], of `title_states`.
+    reviews
+        What users wrote of the items; None for nothing.
     """
 
     dataset: Dataset
@@ -61,6 +64,7 @@ class Parts:
     behaviour: Behaviour
     encoder: PromptEncoder
     titles: NDArray[np.float32]
+    reviews: Reviews | None
 
     @classmethod
     def assemble(
@@ -71,6 +75,7 @@ class Parts:
         calibration: Calibration,
         fusion: Fusion,
         titles: NDArray[np.float32],
+        reviews: Reviews | None,
         settings: RecommenderSettings,
     ) -> Parts:
         """Put the parts together from what is fitted and the log, on which the closed-form sources are fitted."""
@@ -88,6 +93,7 @@ class Parts:
             behaviour=behaviour_of(dataset, catalogue, facets),
             encoder=PromptEncoder(backbone),
             titles=titles,
+            reviews=reviews,
         )
 
     @cached_property
@@ -174,4 +180,5 @@ class Parts:
             behaviour=self.behaviour,
             encoder=self.encoder,
             titles=np.concatenate([self.titles, title_states(backbone, catalogue.titles[len(self.titles) :])]),
+            reviews=self.reviews and self.reviews.extended(len(catalogue)),
         )

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import Backbone, load_backbone
 from flanrec.catalogue.item_tokens import ItemTokens
+from flanrec.catalogue.reviews import ReviewReader, Reviews
 from flanrec.data import Dataset
 from flanrec.errors import CheckpointError
 from flanrec.ranking.fusion import Fusion
@@ -26,6 +27,7 @@ from flanrec.recommender.parts import Parts
 from flanrec.recommender.settings import RecommenderSettings
 
 _KIND = "recommender"
+_REVIEWS = "review_states.safetensors"
 _TABLES = ("interactions", "items", "users", "reviews")
 
 
@@ -50,6 +52,8 @@ def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts:
         state = {name: value.detach().cpu().contiguous() for name, value in parts.tokens.state_dict().items()}
         save_file(state, draft / "item_tokens.safetensors")
         save_array({"titles": parts.titles}, draft / "title_states.safetensors")
+        if parts.reviews is not None:
+            save_array({"items": parts.reviews.items, "mean": parts.reviews.mean}, draft / _REVIEWS)
         kept = _copy_templates(settings.templates, draft / "templates")
         body = {
             "settings": settings.model_copy(update={"templates": kept}).model_dump(mode="json"),
@@ -95,8 +99,10 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
         fusion = Fusion.from_dict(body["fusion"])
     except (KeyError, TypeError, ValueError) as problem:
         raise CheckpointError(f"{folder} has no fusion that this version of flanrec reads; fit it again") from problem
-    titles = _title_states(folder, (dataset.items.height, int(backbone.model.config.d_model)))
-    parts = Parts.assemble(backbone, dataset, tokens.to(backbone.device).eval(), calibration, fusion, titles, settings)
+    shape = (dataset.items.height, int(backbone.model.config.d_model))
+    titles, reviews = _title_states(folder, shape), _reviews(folder, shape, backbone)
+    tokens = tokens.to(backbone.device).eval()
+    parts = Parts.assemble(backbone, dataset, tokens, calibration, fusion, titles, reviews, settings)
     return Loaded(backbone, settings, parts)
 
 
@@ -106,6 +112,16 @@ def _title_states(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     if found is None or found.shape != shape or found.dtype != np.float32:
         raise CheckpointError(f"{folder} has no states of its items' titles; fit the model again with this version")
     return np.asarray(found)
+
+
+def _reviews(folder: Path, shape: tuple[int, int], backbone: Backbone) -> Reviews | None:
+    if not (folder / _REVIEWS).is_file():
+        return None
+    found = load_array(folder / _REVIEWS)
+    items, mean = found.get("items"), found.get("mean")
+    if items is None or mean is None or items.shape != shape or mean.shape != shape[1:]:
+        raise CheckpointError(f"{folder / _REVIEWS} does not fit the catalogue or the backbone; fit the model again")
+    return Reviews(items, mean, ReviewReader(backbone))
 
 
 def _inside(folder: Path, name: str) -> str:

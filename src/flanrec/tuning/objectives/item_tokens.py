@@ -144,7 +144,7 @@ class ItemTokenObjective:
         asked = targets >= 0
         targets = np.where(asked & fitting[user.items[first:end]], targets, _NOT_ASKED)
         told = bool(rng.random() < self.told)
-        known = Person(user.items[:first], user.ratings[:first], user.attributes)
+        known = user.before(first)
         task = self.prompter.item_tokens(known, 0, wish=wish, avoid=avoid, told=told, language=language)
         prompt = self.prompter.word(task, rng, language=language).prompt
         if rng.random() < self.remarks:
