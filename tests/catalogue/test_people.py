@@ -87,5 +87,11 @@ def test_what_was_written_stands_beside_its_event(small_dataset: Dataset) -> Non
     assert person.before(2).reviews == ("", "new")
     assert person.without(1).reviews[:3] == ("", "", "calm")
     assert People.of(data).find(["u3"])[0].reviews == person.reviews
+    rows = data.interactions
+    times = {name: pl.lit(value).cast(rows[name].dtype) for name, value in (("timestamp", 2e9), ("row", 10_000))}
+    again = pl.concat([rows, rows.filter(item_id="i16", user_id="u3").with_columns(**times)])
+    twice = people(data.with_interactions(again), ["u3"])[0]
+    assert (twice.items[1], twice.items[-1]) == (16, 16)
+    assert (twice.reviews[1], twice.reviews[-1]) == ("", "new"), "beside the last of two"
     timed = replace(small_dataset, reviews=reviews.with_columns(timestamp=pl.Series([9, 1, 5, 1])))
     assert people(timed, ["u3"])[0].reviews[1] == "old", "the latest by time"

@@ -170,7 +170,9 @@ def test_the_newest_review_is_quoted_unless_it_names_the_answer(small_prompter: 
         f"As cold as {titles[20]}!"
     )
     assert small_prompter.sequential(written, 20).fields["profile"].endswith(f"wrote of {titles[2]}: Dull.")
-    assert "wrote" not in small_prompter.item_tokens(written, 4, wish="comedy").fields["profile"]
+    for wish in ("", "comedy"):
+        assert "wrote" not in small_prompter.item_tokens(written, 4, wish=wish).fields["profile"]
+    assert small_prompter.sequential(written, 6).fields["profile"].endswith(f"wrote of {titles[2]}: Dull.")
     assert "wrote" not in small_prompter.sequential(replace(user, reviews=("</s>",) * 12), 5).fields["profile"]
     chinese = replace(small_prompter, templates=(Templates.load("zh"),))
     assert f"评《{titles[6]}》：As cold" in chinese.sequential(written, 5).fields["profile"]

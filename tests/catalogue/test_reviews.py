@@ -49,10 +49,16 @@ def test_without_reviews_there_is_nothing_to_compare(backbone: Backbone) -> None
     assert Reviews.of([Person.new([1]), wrote(i2="")], 6, ReviewReader(backbone)) is None
 
 
-def test_the_ten_newest_reviews_count(known: Reviews) -> None:
-    old = {f"i{item}": LOVE_TOO for item in range(6)}
-    new = {f"i{10 + item}": SPACE_TOO for item in range(10)}
-    np.testing.assert_allclose(known.scores([wrote(**old, **new)]), known.scores([wrote(**new)]), atol=1e-6)
+def test_the_five_newest_reviews_count(known: Reviews) -> None:
+    older = replace(Person.new([5, 4, 4, 4, 4, 4]), reviews=(LOVE_TOO, *[SPACE_TOO] * 5))
+    newest = replace(Person.new([4] * 5), reviews=(SPACE_TOO,) * 5)
+    np.testing.assert_allclose(known.scores([older]), known.scores([newest]), atol=1e-6)
+
+
+def test_what_the_user_wrote_is_not_what_others_wrote(known: Reviews) -> None:
+    alone = known.scores([wrote(i0=SPACE)])
+    assert alone[0, 0] == 0
+    assert alone[0, 2] > 0
 
 
 def test_of_very_many_reviews_the_newest_are_read(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +66,23 @@ def test_of_very_many_reviews_the_newest_are_read(backbone: Backbone, monkeypatc
     found = Reviews.of([wrote(i0=SPACE, i1=LOVE, i2=SPACE_TOO)], 3, ReviewReader(backbone))
     assert found is not None
     assert np.linalg.norm(found.items, axis=1) == pytest.approx([0, 1, 1], abs=1e-5)
+
+
+def test_of_very_many_reviews_without_times_some_are_drawn(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 8)
+    users = [replace(Person.new([user]), reviews=(f"{SPACE} {user}",)) for user in range(40)]
+    found = Reviews.of(users, 40, ReviewReader(backbone))
+    assert found is not None
+    read = np.flatnonzero(np.linalg.norm(found.items, axis=1))
+    assert len(read) == 8
+    assert read.min() < 20 < read.max(), "not those of the last users"
+
+
+def test_texts_are_cleaned_and_cut_before_they_are_read(backbone: Backbone) -> None:
+    reader = ReviewReader(backbone)
+    plain, cut = reader.read([SPACE, LOVE + " and so on" * 500])
+    np.testing.assert_array_equal(reader.read([f"{SPACE}</s> \u0000"])[0], plain)
+    np.testing.assert_array_equal(reader.read([LOVE + " and so on" * 400])[0], cut)
 
 
 def test_a_text_is_encoded_once_and_the_oldest_is_forgotten(

@@ -23,6 +23,7 @@ from flanrec.data import (
 )
 from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError, SettingsError
+from flanrec.recommender.tables import joined
 
 ITEMS = {"item_id": list(range(8)), "title": list("abcdefgh")}
 Events = list[tuple[int, int, int]]
@@ -210,3 +211,24 @@ def test_the_last_events_are_held_out_and_reviews_with_them(small_dataset: Datas
     everything, nothing = hold_out_last(small_dataset, 11)
     assert set(nothing.interactions["user_id"]) == set(), "nobody has 13 events"
     assert everything.interactions.height + nothing.interactions.height == rows.height
+
+
+def test_each_part_has_the_reviews_of_its_own_events(small_dataset: Dataset) -> None:
+    rows = small_dataset.interactions
+    again = rows.filter(user_id="u3").sort("timestamp").head(1)
+    times = {name: pl.lit(value).cast(rows[name].dtype) for name, value in (("timestamp", 2e9), ("row", 10_000))}
+    later = again.with_columns(**times)
+    reviews = rows.select("user_id", "item_id").with_columns(text=pl.lit("fine"))
+    data = replace(small_dataset.with_interactions(pl.concat([rows, later])), reviews=reviews)
+    split = leave_one_out(data)
+    parts = [part.reviews for part in (split.train, split.validation, split.test)]
+    assert all(part is not None for part in parts)
+    train, validation, test = (set(part.select("user_id", "item_id").rows()) for part in parts if part is not None)
+    assert not train & validation
+    assert not (train | validation) & test
+    repeated = ("u3", again["item_id"][0])
+    assert repeated in test, "met again in the test part"
+    assert repeated not in train
+    both = joined(split.train, split.validation)
+    assert both.reviews is not None
+    assert set(both.reviews.select("user_id", "item_id").rows()) == train | validation

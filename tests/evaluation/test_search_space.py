@@ -58,7 +58,7 @@ def test_a_file_is_read_with_quoted_names_or_nested_tables(tmp_path: Path) -> No
         ("tokens.passes", {"low": 0, "high": 4, "log": True}, "low above 0"),
         ("words.steps", {"low": 1.5, "high": 4}, "words.steps cannot be 1.5"),
         ("words.method", {"low": 1, "high": 2}, "give choices"),
-        ("fusion.language", {"low": 0, "high": 1}, "give choices"),
+        ("fusion.language_model", {"low": 0, "high": 1}, "give choices"),
         ("words.method", {"choices": ["full", "half"]}, "words.method cannot be 'half'"),
         ("words.method", {"choices": ["full"]}, "at least two"),
         ("languages", {"choices": [["en"], ["zh"]]}, "only single texts"),

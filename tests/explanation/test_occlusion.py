@@ -156,5 +156,5 @@ def test_what_the_user_wrote_of_an_event_is_quoted(small_catalogue: Catalogue) -
     assert quoted["i3"] == quoted["i12"] == ""
     assert quoted["i7"].startswith("Warm and long")
     assert len(quoted["i7"]) <= 80
-    assert "you wrote: 'Warm and long" in found.to_text()
+    assert "you wrote: “Warm and long" in found.to_text()
     assert "you wrote" not in of(small_catalogue, [3, 7, 12]).to_text()

@@ -114,6 +114,8 @@ def test_the_profile_quotes_a_review_unless_it_names_the_answer() -> None:
     assert DATA.reviews is not None
     telling = replace(DATA, reviews=DATA.reviews.with_columns(text=pl.lit("Fargo is better")))
     assert "wrote" not in task_of_user(telling, "a", "sequential", wording=wording).fields["profile"]
+    sequel = replace(DATA, items=DATA.items.with_columns(title=pl.Series(["Alien", "Fargo 2", "Fargo", "Big"])))
+    assert "wrote" not in task_of_user(sequel, "a", "sequential", wording=wording).fields["profile"]
 
 
 def test_candidates_are_unseen_and_drawn_by_seed() -> None:

@@ -179,15 +179,15 @@ def test_what_the_fusion_does_not_hear_is_not_asked(fitted: Recommender, small_d
 def test_the_language_model_can_be_kept_out(small_dataset: Dataset, fresh_backbone: pytest.FixtureRequest) -> None:
     settings = RecommenderSettings.preset("fast")
     told = {}
-    for how in ("kept", "out", "judged"):
-        changed = settings.model_copy(update={"fusion": settings.fusion.model_copy(update={"language": how})})
+    for how in ("always", "never", "auto"):
+        changed = settings.model_copy(update={"fusion": settings.fusion.model_copy(update={"language_model": how})})
         fusion = Recommender(fresh_backbone(), changed).fit(small_dataset).parts.fusion  # type: ignore[operator]
         told[how] = fusion.sources & {"text", "nearest"}
-        assert [verdict.group for verdict in fusion.verdicts] == (["texts"] if how == "judged" else [])
+        assert [verdict.group for verdict in fusion.verdicts] == (["texts"] if how == "auto" else [])
         if fusion.verdicts:
             assert fusion.verdicts[0].kept == bool(told[how])
-    assert told["kept"] == {"text", "nearest"}
-    assert not told["out"]
+    assert told["always"] == {"text", "nearest"}
+    assert not told["never"]
 
 
 def test_closed_items_are_those_excluded_or_not_allowed() -> None:
@@ -232,7 +232,7 @@ def told(small_dataset: Dataset, fresh_backbone: pytest.FixtureRequest) -> Recom
     )
     data = replace(small_dataset, reviews=reviews.filter(pl.col("text") != ""))
     settings = RecommenderSettings.preset("fast")
-    kept = settings.fusion.model_copy(update={"language": "kept"})
+    kept = settings.fusion.model_copy(update={"language_model": "always"})
     return Recommender(fresh_backbone(), settings.model_copy(update={"fusion": kept})).fit(data)  # type: ignore[operator]
 
 

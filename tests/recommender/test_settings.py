@@ -32,3 +32,8 @@ def test_unknown_names_are_refused() -> None:
         RecommenderSettings.preset("fastest")
     with pytest.raises(ValidationError, match="sead"):
         RecommenderSettings.preset("fast", sead=3)
+
+
+@pytest.mark.parametrize(("spoken", "asked"), [(True, "auto"), (False, "never")])
+def test_settings_saved_before_are_read(spoken: bool, asked: str) -> None:
+    assert RecommenderSettings.model_validate({"fusion": {"spoken": spoken}}).fusion.language_model == asked

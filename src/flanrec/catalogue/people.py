@@ -34,7 +34,8 @@ class Person:
     times
         float64 [n], seconds, nan where there is none; None where no event has one.
     reviews
-        What the user wrote of each event, "" for nothing; empty where nothing is known.
+        What the user wrote of each event, "" for nothing; empty where nothing is known. A review of an item that was
+        met several times stands beside the last.
     """
 
     items: Ints
@@ -102,9 +103,17 @@ class People:
             row = self._rows.get(user)
             span = slice(0, 0) if row is None else slice(int(self.log.offsets[row]), int(self.log.offsets[row + 1]))
             told, items, written = self.attributes.get(user, {}), self.log.items[span], self.reviews.get(user)
-            reviews = tuple(written.get(item, "") for item in items.tolist()) if written else ()
+            reviews = _beside(items.tolist(), written) if written else ()
             found.append(Person(items, self.log.ratings[span], told, self.log.timestamps[span], reviews))
         return found
+
+
+def _beside(items: list[int], written: Mapping[int, str]) -> tuple[str, ...]:
+    """Texts by item put beside events; of several events with one item, beside the last."""
+    left, found = dict(written), []
+    for item in reversed(items):
+        found.append(left.pop(item, ""))
+    return tuple(reversed(found))
 
 
 def people(dataset: Dataset, user_ids: Sequence[Any] | None = None) -> list[Person]:

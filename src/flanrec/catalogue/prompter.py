@@ -85,7 +85,7 @@ class Prompter:
         """
         known = person.before(max(0, len(person.items) - window))
         tastes = 0 if wish or avoid else _TASTES
-        profile = self._profile_words(known, language, tastes) if told else ""
+        profile = self._profile_words(replace(known, reviews=()), language, tastes) if told else ""
         return tasks.item_tokens(wish=wish, avoid=avoid, profile=profile, noun=self.noun, nouns=self.nouns)
 
     def sequential(
@@ -166,11 +166,11 @@ class Prompter:
         return chosen.fill({"facet": facet.casefold() if rng.random() < 0.8 else facet, "nouns": nouns})
 
     def _profile_words(self, person: Person, language: int, tastes: int = _TASTES, unless: str = "") -> str:
-        """A profile in words; a review that names the answer is not quoted."""
+        """A profile in words; a review that names the answer, or of an item that does, is not quoted."""
         if not person.attributes and (not tastes or not len(person.items)):
             return ""
         profile = self.profile(person)
         if unless:
-            kept = tuple((title, text) for title, text in profile.reviews if not occurs(unless, text))
+            kept = tuple(said for said in profile.reviews if not any(occurs(unless, text) for text in said))
             profile = replace(profile, reviews=kept)
         return profile_text(self.templates[language].wording, profile, categories=tastes)

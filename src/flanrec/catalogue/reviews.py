@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import mean_states
 from flanrec.catalogue.people import Person
-from flanrec.catalogue.vectors import unit
+from flanrec.catalogue.vectors import DEPTH, unit
+from flanrec.instructions.text import clip_words, sanitise
 
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 
-_DEPTH = 0.75
-_NEWEST = 10
-_MOST = 20_000
-_REMEMBERED = 50_000
+_NEWEST = 5
+_MOST = 4000
+_REMEMBERED = 20_000
+_LETTERS = 300
+_TOGETHER = 64
+_LOGGED = 500
 
 
 class ReviewReader:
@@ -49,11 +52,16 @@ class ReviewReader:
 
     @torch.no_grad()
     def read(self, texts: Sequence[str]) -> Floats:
-        """Mean encoder states: float32 [n_texts, width]."""
+        """Mean encoder states of the beginnings of some texts: float32 [n_texts, width]."""
+        texts = [clip_words(sanitise(text), _LETTERS) for text in texts]
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if fresh:
-            states = mean_states(self.backbone, fresh, depth=_DEPTH).float().cpu().numpy()
-            self._known.update(zip(fresh, states, strict=True))
+        if len(fresh) > _LOGGED:
+            logger.info("reading %d reviews with the encoder", len(fresh))
+        for first in range(0, len(fresh), _TOGETHER):
+            batch = fresh[first : first + _TOGETHER]
+            states = mean_states(self.backbone, batch, depth=DEPTH).float().cpu().numpy()
+            # A view would keep its whole batch for as long as one row is remembered.
+            self._known.update((text, row.copy()) for text, row in zip(batch, states, strict=True))
         for text in texts:
             self._known.move_to_end(text)
         found = np.array([self._known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
@@ -86,7 +94,11 @@ class Reviews:
 
     @classmethod
     def of(cls, persons: Sequence[Person], n_items: int, reader: ReviewReader) -> Reviews | None:
-        """Read what people wrote, the newest 20,000 reviews where there are more; None where nobody wrote anything."""
+        """Read what people wrote; None where nobody wrote anything.
+
+        Of more than 4,000 reviews the newest are read, or drawn ones where not all have a time: a minute or two on two
+        cores.
+        """
         written = [
             (person.times[place] if person.times is not None else np.nan, int(person.items[place]), text)
             for person in persons
@@ -96,9 +108,11 @@ class Reviews:
         if not written:
             return None
         if len(written) > _MOST:
-            logger.info("of %d reviews the newest %d are compared", len(written), _MOST)
-            order = np.argsort(np.nan_to_num([time for time, _, _ in written]), kind="stable")[-_MOST:]
-            written = [written[at] for at in order]
+            times = np.array([time for time, _, _ in written])
+            timed = bool(np.isfinite(times).all())
+            logger.info("of %d reviews %d are compared, %s", len(written), _MOST, "the newest" if timed else "drawn")
+            order = np.argsort(times, kind="stable") if timed else np.random.default_rng(0).permutation(len(times))
+            written = [written[at] for at in np.sort(order[-_MOST:])]
         vectors = reader.read([text for _, _, text in written])
         mean = vectors.mean(axis=0)
         sums = np.zeros((n_items, reader.width), dtype=np.float32)
@@ -106,19 +120,27 @@ class Reviews:
         return cls(_of_length(sums), mean, reader)
 
     def scores(self, persons: Sequence[Person]) -> Floats:
-        """Likeness of each user's ten newest reviews to those of every item.
+        """Likeness of each user's five newest reviews to those of every item.
 
         Returns
         -------
         float32 [n_users, n_items]
-            Zeros for users who wrote nothing, and for items of which nobody did.
+            Zeros for users who wrote nothing, and for items of which nobody did, or the user alone may have.
         """
         newest = [[text for text in person.reviews if text][-_NEWEST:] for person in persons]
         means = np.zeros((len(persons), self.items.shape[1]), dtype=np.float32)
         for row, texts in enumerate(newest):
             if texts:
                 means[row] = unit(self.reader.read(texts), self.mean).mean(axis=0)
-        return np.asarray(_of_length(means) @ self.items.T)
+        found = _of_length(means) @ self.items.T
+        for row, person in enumerate(persons):
+            if person.reviews:
+                found[row, person.items[np.array([bool(text) for text in person.reviews])]] = 0
+        return np.asarray(found)
+
+    def rested(self) -> Reviews:
+        """The same, with nothing of the users read yet."""
+        return Reviews(self.items, self.mean, ReviewReader(self.reader.backbone))
 
     def extended(self, n_items: int) -> Reviews:
         """With further items behind the present ones, of which nobody wrote."""

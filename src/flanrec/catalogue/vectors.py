@@ -13,7 +13,8 @@ from flanrec.backbone.prompts import mean_states
 
 Floats = NDArray[np.float32]
 
-_DEPTH = 0.75
+DEPTH = 0.75
+"""How far up the encoder names and reviews are read, as a share of its blocks."""
 _TITLE_SHARE = 0.3
 _YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 
@@ -28,7 +29,7 @@ def title_states(backbone: Backbone, titles: Sequence[str]) -> Floats:
     float32 [n_items, d_model]
     """
     bare = [_YEAR.sub("", title) or title for title in titles]
-    states: Floats = mean_states(backbone, bare, depth=_DEPTH).float().cpu().numpy()
+    states: Floats = mean_states(backbone, bare, depth=DEPTH).float().cpu().numpy()
     return states
 
 

@@ -159,8 +159,8 @@ def profiles(
     found = []
     for user, user_id in enumerate(sequences.user_ids):
         span = slice(sequences.offsets[user], sequences.offsets[user + 1])
-        items, own = sequences.items[span], written.get(user_id, {})
-        told = [own.get(item, "") for item in items.tolist()]
+        items, own = sequences.items[span], dict(written.get(user_id, {}))
+        told = [own.pop(item, "") for item in reversed(items.tolist())][::-1]
         known = attributes.get(user_id)
         found.append(profile_of(items, sequences.ratings[span], facts, known, liked_rating, told))
     return found

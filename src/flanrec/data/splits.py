@@ -5,7 +5,7 @@ All parts share the items and users tables; the interactions differ, and train h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -58,12 +58,13 @@ def hold_out_last(dataset: Dataset, count: int = 1) -> tuple[Dataset, Dataset]:
     Returns
     -------
     train, held_out
-        Share items and users.
+        Share items and users; each has the reviews of its own events.
     """
     marked = _from_end(dataset).filter((pl.col("_events") >= count + 2) & (pl.col("_from_end") < count))
     held_out = dataset.interactions.filter(pl.col("row").is_in(marked["row"].implode()))
     kept = dataset.interactions.filter(~pl.col("row").is_in(marked["row"].implode()))
-    return _without_later_reviews(dataset.with_interactions(kept.sort("row"))), dataset.with_interactions(held_out)
+    train, later = _with_own_reviews([dataset.with_interactions(kept.sort("row")), dataset.with_interactions(held_out)])
+    return train, later
 
 
 def temporal(dataset: Dataset, validation: float = 0.1, test: float = 0.1) -> Split:
@@ -271,13 +272,22 @@ def _split(dataset: Dataset, marked: pl.DataFrame, name: SplitName) -> Split:
         dataset.with_interactions(marked.filter(pl.col("_part") == part).sort("row", maintain_order=True))
         for part in range(3)
     )
-    return Split(_without_later_reviews(train), validation, test, name)
+    train, validation, test = _with_own_reviews([train, validation, test])
+    return Split(train, validation, test, name)
 
 
-def _without_later_reviews(train: Dataset) -> Dataset:
-    """Leave out the reviews of events that are held out: their ratings would be known."""
-    if train.reviews is None:
-        return train
-    known = train.interactions.select("user_id", "item_id").unique()
-    reviews = train.reviews.join(known, on=["user_id", "item_id"], how="semi", maintain_order="left")
-    return replace(train, reviews=reviews)
+def _with_own_reviews(parts: Sequence[Dataset]) -> tuple[Dataset, ...]:
+    """Leave each part the reviews of its own events, so that none tells of events that come later.
+
+    A review names a user and an item. Where the user met the item in several parts, it stays with the last of them.
+    """
+    found: list[Dataset] = []
+    pair = ["user_id", "item_id"]
+    for at, part in enumerate(parts):
+        if part.reviews is not None:
+            reviews = part.reviews.join(part.interactions.select(pair), on=pair, how="semi", maintain_order="left")
+            for later in parts[at + 1 :]:
+                reviews = reviews.join(later.interactions.select(pair), on=pair, how="anti", maintain_order="left")
+            part = replace(part, reviews=reviews)
+        found.append(part)
+    return tuple(found)

@@ -31,7 +31,7 @@ from flanrec.recommender import Recommender
 from flanrec.recommender.fused import Gatherer
 from flanrec.recommender.new_items import rank_among
 from flanrec.recommender.readings import NOTHING
-from flanrec.recommender.stages import Material, language, learned, lessons
+from flanrec.recommender.stages import Material, language_model_sources, learned, lessons
 
 _UNKNOWN = float("nan")
 ALL = "fused, learned again"
@@ -117,9 +117,9 @@ class _Sources:
         self.known = known
         settings = recommender.settings
         # What is left out is said by each row.
-        kept = settings.fusion.model_copy(update={"language": "kept"})
+        kept = settings.fusion.model_copy(update={"language_model": "always"})
         self.settings = settings.model_copy(update={"fusion": kept})
-        self.model = language(self.settings)
+        self.model = language_model_sources(self.settings)
         self._asked: dict[tuple[int, ...], Pool] = {}
 
     @property

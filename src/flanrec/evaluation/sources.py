@@ -88,7 +88,9 @@ def reading_methods(
 def _reading(task: RankingTask, *, recommender: Recommender, name: Reading) -> Ranking:
     # What was encoded for another reading would make this one look faster.
     rested = Recommender(recommender.backbone, recommender.settings)
-    rested.adopt(replace(recommender.parts, encoder=PromptEncoder(recommender.backbone)))
+    read = recommender.parts.read_reviews
+    encoder = PromptEncoder(recommender.backbone)
+    rested.adopt(replace(recommender.parts, encoder=encoder, read_reviews=read and read.rested()))
     ids = recommender.parts.catalogue.item_ids
 
     def rank(asked: Sequence[Person], allowed: NDArray[np.bool_] | None) -> Ints:

@@ -100,6 +100,7 @@ class RankingTask:
             times = np.zeros(0) if person.times is None else person.times
             for array in (np.array([len(person.items)]), person.items, person.ratings, times):
                 digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update("\0".join(person.reviews).encode())
         digest.update(self.relevant.offsets.tobytes() + self.relevant.items.tobytes())
         digest.update(b"" if self.allowed is None else self.allowed.tobytes())
         return digest.hexdigest()

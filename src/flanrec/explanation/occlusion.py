@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.items import Catalogue
 from flanrec.catalogue.people import Person
-from flanrec.instructions.text import clip_words, sanitise
-
-_QUOTED = 80
+from flanrec.instructions.profiles import quoted
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Reason:
 
     def to_text(self) -> str:
         """The title with what is shared, and what the user wrote."""
-        said = f"you wrote: {self.review!r}" if self.review else ""
+        said = f"you wrote: “{self.review}”" if self.review else ""
         notes = [note for note in (f"{', '.join(self.shared)} too" if self.shared else "", said) if note]
         return f"{self.title} ({'; '.join(notes)})" if notes else self.title
 
@@ -149,7 +147,7 @@ def explain(
     def reason(place: int) -> Reason:
         event = int(person.items[tried[place]])
         shared = tuple(facets.names[at] for at in np.flatnonzero(own & facets.members[event]))
-        written = clip_words(sanitise(person.reviews[tried[place]]), _QUOTED) if person.reviews else ""
+        written = quoted(person.reviews[tried[place]]) if person.reviews else ""
         return Reason(catalogue.item_ids[event], catalogue.titles[event], float(effects[place]), shared, written)
 
     order = np.argsort(-effects, kind="stable")

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from flanrec.data.profiles import Profile
 
 
-REVIEW_LENGTH = 80
-"""Characters of a user's own review that a profile quotes."""
+_QUOTED = 80
 IDENTIFYING = frozenset({"name", "email", "phone", "address", "zip", "zip_code", "zipcode", "postcode", "postal_code"})
 """Attributes that name a person or a place rather than say anything of taste; never put into words."""
 
@@ -54,11 +53,16 @@ def profile_text(wording: Wording, profile: Profile, *, categories: int = 3) -> 
         for name in ("attributes", "favourites", "dislikes")
         if values[name]
     ]
-    if categories and profile.reviews and "profile_review" in wording.phrases:
-        title, review = map(sanitise, profile.reviews[-1])
-        quoted = {"title": title, "review": clip_words(review, REVIEW_LENGTH)}
-        parts += [wording.phrases["profile_review"].fill(quoted)] if review else []
+    reviews = [(title, text) for name, review in profile.reviews
+               if (title := sanitise(name)) and (text := quoted(review))]  # fmt: skip
+    if categories and reviews and "profile_review" in wording.phrases:
+        parts.append(wording.phrases["profile_review"].fill(dict(zip(("title", "review"), reviews[-1], strict=True))))
     return joins.get("profile", "; ").join(parts)
+
+
+def quoted(review: str) -> str:
+    """The beginning of a review, safe to show and to put into a prompt; "" where nothing readable is left."""
+    return clip_words(sanitise(review), _QUOTED)
 
 
 def taste_summary(wording: Wording, profile: Profile, *, categories: int = 3) -> str:

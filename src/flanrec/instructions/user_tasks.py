@@ -99,9 +99,9 @@ def task_of_user(
     if wording is not None:
         attributes = user_attributes(dataset, user_id)
         written = next(iter(reviews_of_users(dataset, [user_id]).values()), {})
-        # A review that names the answer would give it away.
-        texts = [written.get(int(item), "") for item in indices[:-1]]
-        said = ["" if occurs(title, text) else text for text in texts]
+        # A review that names the answer, or of an item that does, would give it away.
+        texts = [(titles[item], written.get(int(item), "")) for item in indices[:-1]]
+        said = ["" if any(occurs(title, text) for text in pair) else pair[1] for pair in texts]
         known = profile_of(indices[:-1], ratings[:-1], item_facts(dataset), attributes, reviews=said)
         about = about or profile_text(wording, known, categories=0 if family == "profile" else 3)
         summary = taste_summary(wording, known)

@@ -81,9 +81,9 @@ class LogLinear:
     ) -> Floats:
         """The score of each candidate by weights that its own user had no part in.
 
-        They are one Newton step from the weights of all users, which is exact up to terms of second order in one
-        user's share of the evidence (Beirami, Razaviyayn, Shahrampour and Tarokh, "On optimal generalizability in
-        parametric learning", 2017).
+        They are a step from the weights of all users by the curvature of all users, which leaves out terms of second
+        order in one user's share of the evidence (the infinitesimal jackknife; Giordano, Stephenson, Liu, Jordan and
+        Broderick, "A Swiss army infinitesimal jackknife", 2019).
 
         Parameters
         ----------

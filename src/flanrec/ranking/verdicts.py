@@ -29,8 +29,8 @@ class Verdict:
     events
         How many events had a say.
     gain, error
-        The mean over them of what the group adds to NDCG@10, and the standard error of that mean. No event is ranked by
-        weights that it had a part in.
+        The mean over them of what the group adds to NDCG@10, and the standard error of that mean, taking the events to
+        be independent. No event is ranked by weights that it had a part in.
     """
 
     group: str
@@ -86,7 +86,8 @@ def judged(lessons: Lessons, groups: Mapping[str, frozenset[str]] = LANGUAGE) ->
         if reached is None or told is None:
             return lessons, ()
         change = told[0] - reached[0]
-        if lessons.earlier is not None and sources <= _sources(lessons.earlier[0]):
+        asked_earlier = lessons.earlier is not None and sources <= _sources(lessons.earlier[0])
+        if asked_earlier and len(told[1]) == len(reached[1]):
             change = np.concatenate([change, told[1] - reached[1]])
         verdicts.append(Verdict(group, len(change), float(change.mean()), float(change.std() / np.sqrt(len(change)))))
         if verdicts[-1].kept:

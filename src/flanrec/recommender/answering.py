@@ -182,7 +182,8 @@ class Answering:
         """What asks the sources, of those of the language model the given ones alone."""
         parts = self.parts
         features = Features(self.settings.fusion.depth)
-        return Gatherer(parts.behaviour, features, self.token_reading, parts.content, parts.reviews, heard)
+        reviews = parts.reviews if "written" in heard else None
+        return Gatherer(parts.behaviour, features, self.token_reading, parts.content, reviews, heard)
 
     @property
     def word_reading(self) -> WordReading:

@@ -77,7 +77,7 @@ def fit(
         tokens, reports["item tokens, refit"] = stages.tune_tokens(
             backbone, everything, folder, resume, told, steps=steps
         )
-    reviews = reviews_of(known, reader)
+    reviews = reviews_of(known, reader) if "written" in fusion.sources else None
     parts = Parts.assemble(backbone, known, tokens, calibration, fusion, titles, reviews, settings)
     return Fitted(backbone, parts, reports)
 

@@ -20,7 +20,7 @@ from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.people import People
 from flanrec.catalogue.prompter import Prompter
-from flanrec.catalogue.reviews import Reviews
+from flanrec.catalogue.reviews import ReviewReader, Reviews
 from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
 from flanrec.errors import NotFoundError
@@ -29,7 +29,7 @@ from flanrec.ranking.content import Content, Newcomers
 from flanrec.ranking.facts import ItemFacts
 from flanrec.ranking.fusion import Fusion
 from flanrec.recommender.calibration import Calibration
-from flanrec.recommender.fused import behaviour_of, content_of, unit_texts
+from flanrec.recommender.fused import behaviour_of, content_of, reviews_of, unit_texts
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.readings import TokenReading
 from flanrec.recommender.settings import RecommenderSettings
@@ -49,8 +49,8 @@ class Parts:
         The closed-form sources, fitted on all that is known.
     titles
         float32 [n_items, d_model], of `title_states`.
-    reviews
-        What users wrote of the items; None for nothing.
+    read_reviews
+        What users wrote of the items, where the fusion listens to it; None for not read yet.
     """
 
     dataset: Dataset
@@ -64,7 +64,7 @@ class Parts:
     behaviour: Behaviour
     encoder: PromptEncoder
     titles: NDArray[np.float32]
-    reviews: Reviews | None
+    read_reviews: Reviews | None
 
     @classmethod
     def assemble(
@@ -93,7 +93,7 @@ class Parts:
             behaviour=behaviour_of(dataset, catalogue, facets),
             encoder=PromptEncoder(backbone),
             titles=titles,
-            reviews=reviews,
+            read_reviews=reviews,
         )
 
     @cached_property
@@ -122,6 +122,11 @@ class Parts:
     def content(self) -> Content:
         """What items say of themselves."""
         return content_of(self.tokens, self.titles, self.catalogue, self.facets)
+
+    @cached_property
+    def reviews(self) -> Reviews | None:
+        """What users wrote of the items; None for nothing."""
+        return self.read_reviews or reviews_of(self.dataset, ReviewReader(self.encoder.backbone))
 
     @cached_property
     def newcomers(self) -> Newcomers:
@@ -180,5 +185,5 @@ class Parts:
             behaviour=self.behaviour,
             encoder=self.encoder,
             titles=np.concatenate([self.titles, title_states(backbone, catalogue.titles[len(self.titles) :])]),
-            reviews=self.reviews and self.reviews.extended(len(catalogue)),
+            read_reviews=self.read_reviews and self.read_reviews.extended(len(catalogue)),
         )

@@ -52,8 +52,8 @@ def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts:
         state = {name: value.detach().cpu().contiguous() for name, value in parts.tokens.state_dict().items()}
         save_file(state, draft / "item_tokens.safetensors")
         save_array({"titles": parts.titles}, draft / "title_states.safetensors")
-        if parts.reviews is not None:
-            save_array({"items": parts.reviews.items, "mean": parts.reviews.mean}, draft / _REVIEWS)
+        if parts.read_reviews is not None:
+            save_array({"items": parts.read_reviews.items, "mean": parts.read_reviews.mean}, draft / _REVIEWS)
         kept = _copy_templates(settings.templates, draft / "templates")
         body = {
             "settings": settings.model_copy(update={"templates": kept}).model_dump(mode="json"),
@@ -119,7 +119,7 @@ def _reviews(folder: Path, shape: tuple[int, int], backbone: Backbone) -> Review
         return None
     found = load_array(folder / _REVIEWS)
     items, mean = found.get("items"), found.get("mean")
-    if items is None or mean is None or items.shape != shape or mean.shape != shape[1:]:
+    if items is None or mean is None or (items.shape, mean.shape) != (shape, shape[1:]) or items.dtype != np.float32:
         raise CheckpointError(f"{folder / _REVIEWS} does not fit the catalogue or the backbone; fit the model again")
     return Reviews(items, mean, ReviewReader(backbone))
 

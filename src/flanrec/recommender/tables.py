@@ -102,6 +102,10 @@ def stored_ids(ids: Sequence[Any], dtype: pl.DataType) -> list[Any]:
 
 
 def joined(train: Dataset, later: Dataset) -> Dataset:
-    """The interactions of two parts of one log together, in input order."""
+    """The interactions of two parts of one log together, in input order, with the reviews of both."""
     frame = pl.concat([train.interactions, later.interactions], how="diagonal_relaxed")
-    return train.with_interactions(frame.sort("row", maintain_order=True))
+    both = train.with_interactions(frame.sort("row", maintain_order=True))
+    if train.reviews is None or later.reviews is None:
+        return both
+    reviews = pl.concat([train.reviews, later.reviews], how="diagonal_relaxed").unique(maintain_order=True)
+    return replace(both, reviews=reviews)

@@ -1,7 +1,7 @@
 """The stages of a fit, one a file: words, item tokens, calibration, fusion; `material` is what they share."""
 
 from flanrec.recommender.stages.calibration import calibrate
-from flanrec.recommender.stages.fusion import fuse, language, learned, lessons
+from flanrec.recommender.stages.fusion import fuse, language_model_sources, learned, lessons
 from flanrec.recommender.stages.material import Callbacks, Material
 from flanrec.recommender.stages.tokens import tune_tokens
 from flanrec.recommender.stages.words import refuse_earlier, tune_words, tuned_words
@@ -11,7 +11,7 @@ __all__ = [
     "Material",
     "calibrate",
     "fuse",
-    "language",
+    "language_model_sources",
     "learned",
     "lessons",
     "refuse_earlier",

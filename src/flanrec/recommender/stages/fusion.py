@@ -45,19 +45,19 @@ def fuse(backbone: Backbone, material: Material, tokens: ItemTokens, titles: Flo
         return Fusion.unlearned([name for name in BASE if name != "tokens.score" or settings.tokens_are_asked])
     content = content_of(tokens, titles, material.prompter.catalogue, material.facets)
     reading = TokenReading(tokens, PromptEncoder(backbone), material.prompter)
-    return learned(lessons(material, reading, content, reader, language(settings)), settings)
+    return learned(lessons(material, reading, content, reader, language_model_sources(settings)), settings)
 
 
 def learned(lessons: Lessons, settings: RecommenderSettings) -> Fusion:
     """Weights and trees, without the sources of the language model that held-out events do not confirm."""
     rounds = settings.fusion.rounds
     boosting = BoostingSettings(rounds=rounds) if rounds else None
-    return Fusion.fit(lessons, boosting, settings.seed, judging=settings.fusion.language == "judged")
+    return Fusion.fit(lessons, boosting, settings.seed, judging=settings.fusion.language_model == "auto")
 
 
-def language(settings: RecommenderSettings) -> frozenset[str]:
+def language_model_sources(settings: RecommenderSettings) -> frozenset[str]:
     """The sources of the language model that may be fused."""
-    if settings.fusion.language == "out":
+    if settings.fusion.language_model == "never":
         return frozenset()
     return MODEL if settings.tokens_are_asked else MODEL - TOKENS
 
