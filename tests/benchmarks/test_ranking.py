@@ -30,7 +30,9 @@ def test_files_given_by_path_are_measured_with_and_without_the_language_model(
                   "--cold-items", str(cold), "--json", str(tmp_path / "record.json")])  # fmt: skip
     record = json.loads((tmp_path / "record.json").read_text("utf-8"))["tasks"]
     known, new = record["leave-one-out"]["42"], record["cold-items"]["42"]
-    assert [row["name"] for row in known["rows"]] == ["fused", "fused, learned again", "without the language model"]
+    both = ["with the whole language model", "without the language model"]
+    assert [row["name"] for row in known["rows"]] == ["fused", "fused, learned again", *both]
+    assert [verdict["group"] for verdict in known["verdicts"]] == ["texts"]
     assert known["rows"][0]["ndcg@10"] == known["rows"][1]["ndcg@10"]
     assert known["rows"][0]["hit_rate@10"]["value"] > 0.9, "on a circle the next item is known"
     assert [row["name"] for row in new["rows"]] == ["fused", "without the language model"]
