@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from flanrec.ranking.fusion import Fusion
-from flanrec.ranking.lessons import Lessons
+from flanrec.ranking.lessons import BASE, Lessons
 from flanrec.ranking.pool import Pool
-from flanrec.ranking.verdicts import LANGUAGE, Verdict, judged
+from flanrec.ranking.verdicts import LANGUAGE_MODEL, Verdict, judged
 
 N_ITEMS = 30
 PLAIN = {"ease.score": 1.0, "kind.score": 0.3}
@@ -84,8 +84,6 @@ def test_a_verdict_in_words_and_values() -> None:
     assert Verdict("texts", 10, 0.2, 0.1).to_text().startswith("texts heard")
 
 
-@pytest.mark.parametrize("group", LANGUAGE)
+@pytest.mark.parametrize("group", LANGUAGE_MODEL)
 def test_the_groups_are_sources_of_the_fusion(group: str) -> None:
-    from flanrec.ranking.lessons import BASE
-
-    assert {f"{source}.score" for source in LANGUAGE[group]} <= set(BASE)
+    assert {f"{source}.score" for source in LANGUAGE_MODEL[group]} <= set(BASE)

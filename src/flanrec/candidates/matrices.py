@@ -46,6 +46,18 @@ def incidence_before_and_after(log: Sequences, before: Sequences | None) -> tupl
 def incidence_with(met: Matrix, log: Sequences, before: Sequences | None) -> Matrix:
     """Who met what, with the further events of `log`: their users stand behind the others.
 
+    Parameters
+    ----------
+    met
+        int32 [n_users, n_items], 1 where a user has met an item.
+    before
+        The earlier events of the users of `log`, in its order; None where all are new.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix
+        int32 [n_users and new ones, at least n_items].
+
     Raises
     ------
     DataError

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flanrec.data.dataset import Dataset
-from flanrec.data.own_reviews import reviews_of_users
+from flanrec.data.own_reviews import beside_events, reviews_of_users
 from flanrec.data.profiles import attributes_of_users
 from flanrec.data.sequences import Sequences
 
@@ -102,18 +102,10 @@ class People:
         for user in user_ids:
             row = self._rows.get(user)
             span = slice(0, 0) if row is None else slice(int(self.log.offsets[row]), int(self.log.offsets[row + 1]))
-            told, items, written = self.attributes.get(user, {}), self.log.items[span], self.reviews.get(user)
-            reviews = _beside(items.tolist(), written) if written else ()
+            told, items = self.attributes.get(user, {}), self.log.items[span]
+            reviews = beside_events(items.tolist(), self.reviews.get(user, {}))
             found.append(Person(items, self.log.ratings[span], told, self.log.timestamps[span], reviews))
         return found
-
-
-def _beside(items: list[int], written: Mapping[int, str]) -> tuple[str, ...]:
-    """Texts by item put beside events; of several events with one item, beside the last."""
-    left, found = dict(written), []
-    for item in reversed(items):
-        found.append(left.pop(item, ""))
-    return tuple(reversed(found))
 
 
 def people(dataset: Dataset, user_ids: Sequence[Any] | None = None) -> list[Person]:

@@ -13,7 +13,7 @@ from flanrec.catalogue.people import Person
 from flanrec.data.profiles import LIKED_RATING, ItemFacts, Profile, profile_of
 from flanrec.errors import SettingsError
 from flanrec.instructions import Example, Task, Templates, profile_text, render, tasks
-from flanrec.instructions.text import occurs
+from flanrec.instructions.profiles import without_answer
 
 _TASTES = 3
 """How many liked, and how many disliked, categories a profile names."""
@@ -170,7 +170,5 @@ class Prompter:
         if not person.attributes and (not tastes or not len(person.items)):
             return ""
         profile = self.profile(person)
-        if unless:
-            kept = tuple(said for said in profile.reviews if not any(occurs(unless, text) for text in said))
-            profile = replace(profile, reviews=kept)
+        profile = without_answer(profile, unless) if unless else profile
         return profile_text(self.templates[language].wording, profile, categories=tastes)

@@ -98,6 +98,13 @@ class Reviews:
 
         Of more than 4,000 reviews the newest are read, or drawn ones where not all have a time: a minute or two on two
         cores.
+
+        Parameters
+        ----------
+        persons
+            Each with what was written beside the events.
+        n_items
+            Size of the catalogue.
         """
         written = [
             (person.times[place] if person.times is not None else np.nan, int(person.items[place]), text)

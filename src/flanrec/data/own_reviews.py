@@ -37,3 +37,29 @@ def reviews_of_users(dataset: Dataset, user_ids: Sequence[Any]) -> Mapping[Any, 
     for user, item, text in written.select("user_id", "item", "text").iter_rows():
         found.setdefault(user, {})[item] = text
     return found
+
+
+def beside_events(items: Sequence[int], written: Mapping[int, str]) -> tuple[str, ...]:
+    """What one user wrote, put beside the user's events; of several events with one item, beside the last.
+
+    Parameters
+    ----------
+    items
+        Catalogue indices of the events, oldest first.
+    written
+        Texts by catalogue index, as `reviews_of_users` gives them.
+
+    Returns
+    -------
+    tuple of str
+        A text for each event, "" for nothing; empty where nothing at all was written.
+
+    Examples
+    --------
+    >>> beside_events([4, 7, 4], {4: "Warm"})
+    ('', '', 'Warm')
+    """
+    if not written:
+        return ()
+    left = dict(written)
+    return tuple(left.pop(item, "") for item in reversed(items))[::-1]

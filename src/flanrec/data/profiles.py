@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from flanrec.data.dataset import Dataset
-from flanrec.data.own_reviews import reviews_of_users
+from flanrec.data.own_reviews import beside_events, reviews_of_users
 
 LIKED_RATING = 4.0
 CATEGORIES = 3
@@ -159,8 +159,8 @@ def profiles(
     found = []
     for user, user_id in enumerate(sequences.user_ids):
         span = slice(sequences.offsets[user], sequences.offsets[user + 1])
-        items, own = sequences.items[span], dict(written.get(user_id, {}))
-        told = [own.pop(item, "") for item in reversed(items.tolist())][::-1]
+        items = sequences.items[span]
+        told = beside_events(items.tolist(), written.get(user_id, {}))
         known = attributes.get(user_id)
         found.append(profile_of(items, sequences.ratings[span], facts, known, liked_rating, told))
     return found

@@ -28,7 +28,7 @@ first, without items of the people's histories, -1 for an empty slot."""
 
 KINDS: Mapping[str, str] = {
     "reading": "a way to read the fitted recommender",
-    "ablation": "the fused ranking without one source, its weights learned again on the same validation events",
+    "ablation": "the fused ranking with other sources, its weights learned again on the same validation events",
     "source": "one source of the fused ranking, alone",
     "peer": "another method, fitted on the same training events",
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flanrec.errors import TemplateError
 from flanrec.instructions.markup import Markup
 from flanrec.instructions.template import Wording
-from flanrec.instructions.text import clip_words, sanitise
+from flanrec.instructions.text import clip_words, occurs, sanitise
 
 if TYPE_CHECKING:
     from flanrec.data.profiles import Profile
@@ -63,6 +64,12 @@ def profile_text(wording: Wording, profile: Profile, *, categories: int = 3) -> 
 def quoted(review: str) -> str:
     """The beginning of a review, safe to show and to put into a prompt; "" where nothing readable is left."""
     return clip_words(sanitise(review), _QUOTED)
+
+
+def without_answer(profile: Profile, answer: str) -> Profile:
+    """The profile without reviews that name an answer, or that are of an item whose title does."""
+    kept = tuple(review for review in profile.reviews if not any(occurs(answer, text) for text in review))
+    return replace(profile, reviews=kept)
 
 
 def taste_summary(wording: Wording, profile: Profile, *, categories: int = 3) -> str:

@@ -10,15 +10,14 @@ import numpy as np
 import polars as pl
 
 from flanrec.data.dataset import Dataset
-from flanrec.data.own_reviews import reviews_of_users
+from flanrec.data.own_reviews import beside_events, reviews_of_users
 from flanrec.data.profiles import LIKED_RATING, item_facts, profile_of, user_attributes
 from flanrec.errors import DataError, NotFoundError
 from flanrec.instructions import tasks
 from flanrec.instructions.families import FAMILIES
-from flanrec.instructions.profiles import profile_text, taste_summary
+from flanrec.instructions.profiles import profile_text, taste_summary, without_answer
 from flanrec.instructions.tasks import Task
 from flanrec.instructions.template import Wording
-from flanrec.instructions.text import occurs
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,9 @@ def task_of_user(
     if wording is not None:
         attributes = user_attributes(dataset, user_id)
         written = next(iter(reviews_of_users(dataset, [user_id]).values()), {})
-        # A review that names the answer, or of an item that does, would give it away.
-        texts = [(titles[item], written.get(int(item), "")) for item in indices[:-1]]
-        said = ["" if any(occurs(title, text) for text in pair) else pair[1] for pair in texts]
+        said = beside_events(indices[:-1].tolist(), written)
         known = profile_of(indices[:-1], ratings[:-1], item_facts(dataset), attributes, reviews=said)
+        known = without_answer(known, title)
         about = about or profile_text(wording, known, categories=0 if family == "profile" else 3)
         summary = taste_summary(wording, known)
     category: list[str] = list(answer["category"] or [])

@@ -12,7 +12,7 @@ import numpy as np
 from flanrec.ranking.lessons import Lessons
 from flanrec.ranking.pool import Pool, source_of
 
-LANGUAGE: Mapping[str, frozenset[str]] = MappingProxyType(
+LANGUAGE_MODEL: Mapping[str, frozenset[str]] = MappingProxyType(
     {"texts": frozenset({"text", "nearest"}), "reviews": frozenset({"written"}), "item tokens": frozenset({"tokens"})}
 )
 """What the language model tells: sources by group, in the order in which they are judged."""
@@ -57,7 +57,9 @@ class Verdict:
         return {**asdict(self), "kept": self.kept}
 
 
-def judged(lessons: Lessons, groups: Mapping[str, frozenset[str]] = LANGUAGE) -> tuple[Lessons, tuple[Verdict, ...]]:
+def judged(
+    lessons: Lessons, groups: Mapping[str, frozenset[str]] = LANGUAGE_MODEL
+) -> tuple[Lessons, tuple[Verdict, ...]]:
     """Take groups of sources in one after the other, and keep those that held-out events confirm.
 
     Earlier events have a say on the groups that were asked about them.

@@ -22,12 +22,12 @@ from flanrec.ranking.content import Content
 from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
-from flanrec.ranking.verdicts import LANGUAGE
+from flanrec.ranking.verdicts import LANGUAGE_MODEL
 from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
 
 Floats = NDArray[np.float32]
-MODEL = frozenset().union(*LANGUAGE.values())
-TOKENS = LANGUAGE["item tokens"]
+MODEL = frozenset().union(*LANGUAGE_MODEL.values())
+TOKENS = LANGUAGE_MODEL["item tokens"]
 _TOGETHER = 64
 
 
@@ -47,7 +47,7 @@ class Gatherer:
     reviews
         What users wrote; None for nothing.
     heard
-        The language model's sources that are fused, of `LANGUAGE`; item tokens that are not are asked only where
+        The language model's sources that are fused, of `LANGUAGE_MODEL`; item tokens that are not are asked only where
         there is a wish.
     """
 
