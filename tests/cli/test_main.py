@@ -64,6 +64,15 @@ def test_wrong_usage_and_missing_files_end_with_2(flanrec: Flanrec, arguments: l
     assert "Traceback" not in said.err
 
 
+def test_what_a_file_holds_does_not_steer_the_terminal(flanrec: Flanrec, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.csv"
+    odd.write_text("用户\x1b[2J\x07,price\n1,2\n", encoding="utf-8")
+    said = flanrec("train", "--out", tmp_path / "m", "--interactions", odd, "--items", odd)
+    assert said.code == 2
+    assert "用户\\x1b[2J\\x07, price" in said.err
+    assert "\x1b" not in said.err.replace("\\x1b", "")
+
+
 def test_a_defect_ends_with_3_in_one_line(flanrec: Flanrec, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise RuntimeError("the\nroof fell")

@@ -137,7 +137,7 @@ def _invoke(argv: list[str] | None) -> int:
 def _tell(run: _Run, message: str, code: int) -> int:
     if run.debug:
         traceback.print_exc()
-    typer.echo(f"flanrec: {message}", err=True)
+    typer.echo(f"flanrec: {_visible(message)}", err=True)
     return code
 
 
@@ -156,3 +156,11 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
+
+
+def _visible(message: str) -> str:
+    """A message whose control characters are escaped: it may quote a file, which shall not steer the terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in message
+    )
