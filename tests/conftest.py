@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +32,16 @@ def backbone() -> Backbone:
 
     torch.set_num_threads(1)
     return load_backbone("offline", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _shared_backbone_stays_whole(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Blame the test that freezes or tunes the shared checkpoint, not the tests that read it later."""
+    yield
+    if "backbone" in request.fixturenames:
+        model = request.getfixturevalue("backbone").model
+        changed = [name for name, weight in model.named_parameters() if not weight.requires_grad or weight._version]
+        assert not changed, f"this test changed the shared backbone ({changed[0]}): take fresh_backbone() instead"
 
 
 @pytest.fixture(scope="session")

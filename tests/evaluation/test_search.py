@@ -41,18 +41,18 @@ def found(wandering: Dataset, backbone: Backbone, tmp_path_factory: pytest.TempP
 
 
 def test_a_trial_is_train_without_the_last_events_and_then_their_ranks(
-    found: SettingsFound, wandering: Dataset, backbone: Backbone
+    found: SettingsFound, wandering: Dataset, fresh_backbone: Fresh
 ) -> None:
     ordered = wandering.interactions.sort("user_id", "timestamp", "row")
     last = ordered.group_by("user_id", maintain_order=True).last()
     earlier = ordered.filter(~pl.col("row").is_in(last["row"].implode())).sort("row")
-    fitted = Recommender(backbone, found.start).fit(wandering.with_interactions(earlier))
+    fitted = Recommender(fresh_backbone(), found.start).fit(wandering.with_interactions(earlier))
     lists = fitted.recommend(last["user_id"].to_list(), k=10)
     ranks = last.select("user_id", "item_id").join(lists, on=["user_id", "item_id"], how="left")
     expected = dict(ranks.select("user_id", pl.lit(1) / (pl.col("rank") + 1).log(2)).fill_null(0).iter_rows())
     assert dict(zip(found.user_ids, found.trials[0].per_user, strict=True)) == pytest.approx(expected)
     # Where the fit has seen the last events, they are histories, and nobody is recommended them.
-    told = Recommender(backbone, found.start).fit(wandering).recommend(last["user_id"].to_list(), k=10)
+    told = Recommender(fresh_backbone(), found.start).fit(wandering).recommend(last["user_id"].to_list(), k=10)
     assert last.join(told, on=["user_id", "item_id"], how="semi").height == 0
     assert found.trials[0].value > 0.2
 
