@@ -71,6 +71,25 @@ def test_a_tree_gives_the_logits_of_its_sequences_in_every_family(make: Any) -> 
     assert_a_tree_gives_the_logits_of_its_sequences(make().eval(), 60)
 
 
+def test_fillers_change_nothing_and_come_out_as_zeros() -> None:
+    torch.manual_seed(2)
+    model = tied_gated_t5().eval()
+    ids = torch.randint(2, 60, (2, 5))
+    mask = torch.ones_like(ids)
+    rows = [[[0, 7, 8, 9], [0, 7, 5]], [[0, 3]]]
+    forest = plant(rows)
+    assert forest.counts.tolist() == [5, 2]
+    with torch.inference_mode():
+        hidden = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = TreeDecoder.start(model, hidden, mask).extend(forest.tokens, forest.parents, forest.counts)
+        assert (states[1, 2:] == 0).all()
+        for user, count in enumerate(forest.counts):
+            alone = plant([rows[user]])
+            decoder = TreeDecoder.start(model, hidden[user : user + 1], mask[user : user + 1])
+            expected = decoder.extend(alone.tokens, alone.parents)[0]
+            torch.testing.assert_close(states[user, :count], expected, atol=1e-5, rtol=1e-4)
+
+
 def test_a_tree_gives_the_logits_of_its_sequences_on_the_real_checkpoint(backbone: Backbone) -> None:
     assert not backbone.model.config.scale_decoder_outputs
     assert_a_tree_gives_the_logits_of_its_sequences(backbone.model, 30_000)

@@ -23,6 +23,7 @@ from transformers import (
     T5ForConditionalGeneration,
     UMT5ForConditionalGeneration,
 )
+from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
 from flanrec.errors import CheckpointError
@@ -60,7 +61,15 @@ def load_model(folder: Path, dtype: torch.dtype) -> T5ForConditionalGeneration:
     for rows in heads:
         if not torch.equal(model.lm_head.weight[: len(rows)].detach(), rows.to(dtype)):
             raise CheckpointError(f"The head stored in {folder} was replaced while loading; this is a defect.")
+    _fuse_activations(model)
     return model
+
+
+def _fuse_activations(model: torch.nn.Module) -> None:
+    """Let T5's GELU be one kernel instead of eight: the same function, up to rounding, and less memory in tuning."""
+    for module in model.modules():
+        if isinstance(getattr(module, "act", None), NewGELUActivation):
+            module.act = GELUTanh()
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ class _Search:
     def _root(self, decoder: TreeDecoder, prefixes: Sequence[Sequence[int]]) -> tuple[Tensor, _Beams]:
         start = decoder.model.config.decoder_start_token_id
         forest = plant([[[start, *prefix]] for prefix in prefixes])
-        states = decoder.extend(forest.tokens, forest.parents)
+        states = decoder.extend(forest.tokens, forest.parents, forest.counts)
         last = np.array([path[0][-1] for path in forest.paths], dtype=np.int64)
         everyone = np.arange(len(prefixes))
         zeros = np.zeros_like(everyone)
@@ -175,7 +175,7 @@ class _Search:
         parents = np.zeros(shape, dtype=np.int64)
         tokens[row, column], parents[row, column] = beams.token, beams.node
         before = decoder.n_nodes
-        states = decoder.extend(tokens, parents)
+        states = decoder.extend(tokens, parents, np.bincount(row, minlength=len(users)))
         beams.node = before + column
         return states[row, column], beams
 
@@ -247,7 +247,7 @@ class _Search:
             under[user].append(int(node))
         finishing = decoder.select(np.searchsorted(users, active))
         forest = plant([[row[:-1] for row in rows] for rows in rest], under, finishing.n_nodes)
-        states = finishing.extend(forest.tokens, forest.parents)
+        states = finishing.extend(forest.tokens, forest.parents, forest.counts)
         rows = [(forest.flat(user, n), row[1:]) for user in range(len(rest)) for n, row in enumerate(rest[user])]
         nodes = np.concatenate([path for path, _ in rows])
         targets = np.concatenate([np.asarray(target, dtype=np.int64) for _, target in rows])

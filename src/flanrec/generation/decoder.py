@@ -20,6 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flanrec.generation.encoder import split_heads
+from flanrec.generation.rows import Rows
+
 Ints = NDArray[np.int64]
 
 ROOT = -1
@@ -61,12 +64,17 @@ class TreeDecoder:
         encoder_mask : [n_users, source], 1 where there is a token
         """
         n_users = len(encoder_hidden)
+        rows = Rows.of_mask(encoder_mask)
+        said = rows.gather(encoder_hidden)
         cross = []
         past = []
         for block in model.get_decoder().block:
             attention = block.layer[1].EncDecAttention
-            keys = _split(attention, attention.k(encoder_hidden))
-            cross.append((keys.contiguous(), _split(attention, attention.v(encoder_hidden)).contiguous()))
+            keys, values = (
+                split_heads(attention, rows.spread(project(said))).contiguous()
+                for project in (attention.k, attention.v)
+            )
+            cross.append((keys, values))
             empty = keys.new_empty(n_users, keys.shape[1], 0, keys.shape[3])
             past.append((empty, empty))
         mask = torch.zeros_like(encoder_mask, dtype=encoder_hidden.dtype).masked_fill(encoder_mask == 0, -math.inf)
@@ -95,7 +103,7 @@ class TreeDecoder:
         empty = [(keys[:, :, :0], values[:, :, :0]) for keys, values in self.past]
         return replace(self, past=empty, visible=self.visible[:, :0, :0], depths=self.depths[:, :0])
 
-    def extend(self, tokens: Ints, parents: Ints) -> Tensor:
+    def extend(self, tokens: Ints, parents: Ints, counts: Ints | None = None) -> Tensor:
         """Decode further nodes of every user.
 
         Parameters
@@ -105,17 +113,21 @@ class TreeDecoder:
         parents : int64[n_users, n]
             The number of each new node's parent, counted over all nodes of the user in the order they
             were added, -1 for none. A parent comes before its children, in this call or an earlier one.
-            Fillers of short rows may have any parent: nothing attends to them.
+        counts : int64[n_users], optional
+            How many nodes of each row are real; the rest fills it up, may have any parent, and costs little.
+            By default all are.
 
         Returns
         -------
         Tensor [n_users, n, d_model]
-            What goes into :class:`Head`: normalised and, where the checkpoint wants it, scaled.
+            What goes into :class:`Head`: normalised and, where the checkpoint wants it, scaled. Zeros for fillers.
         """
         before = self.n_nodes
         self._grow(parents)
         stack = self.model.get_decoder()
-        hidden: Tensor = stack.embed_tokens(torch.as_tensor(tokens, device=self.source_mask.device))
+        counts = np.full(len(tokens), tokens.shape[1]) if counts is None else counts
+        rows = Rows.of_counts(counts, tokens.shape[1], self.source_mask.device)
+        hidden: Tensor = rows.gather(stack.embed_tokens(torch.as_tensor(tokens, device=self.source_mask.device)))
         bias: Tensor | None = None
         for number, block in enumerate(stack.block):
             layer = block.layer[0]
@@ -124,15 +136,18 @@ class TreeDecoder:
                 bias = self._bias(attention, before).to(hidden.dtype)
             assert bias is not None
             normed = layer.layer_norm(hidden)
-            new = _split(attention, attention.k(normed)), _split(attention, attention.v(normed))
-            keys, values = self._append(number, *new)
-            hidden = hidden + attention.o(_attend(_split(attention, attention.q(normed)), keys, values, bias))
+            queries, new_keys, new_values = (
+                split_heads(attention, rows.spread(project(normed)))
+                for project in (attention.q, attention.k, attention.v)
+            )
+            keys, values = self._append(number, new_keys, new_values)
+            hidden = hidden + attention.o(rows.gather(_attend(queries, keys, values, bias)))
             layer = block.layer[1]
             attention = layer.EncDecAttention
-            queries = _split(attention, attention.q(layer.layer_norm(hidden)))
-            hidden = hidden + attention.o(_attend(queries, *self.cross[number], self.source_mask))
+            queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
+            hidden = hidden + attention.o(rows.gather(_attend(queries, *self.cross[number], self.source_mask)))
             hidden = block.layer[2](hidden)
-        hidden = stack.final_layer_norm(hidden)
+        hidden = rows.spread(stack.final_layer_norm(hidden))
         # mT5 has no such flag, and never scales.
         scaled = getattr(self.model.config, "scale_decoder_outputs", False)
         return hidden * self.model.config.d_model**-0.5 if scaled else hidden
@@ -190,11 +205,6 @@ def distance_buckets(length: int, num_buckets: int, max_distance: int) -> Tensor
     exact = num_buckets // 2
     far = torch.log(distance.float().clamp(min=1) / exact) / math.log(max_distance / exact) * (num_buckets - exact)
     return torch.where(distance < exact, distance, (exact + far.long()).clamp(max=num_buckets - 1))
-
-
-def _split(attention: Any, states: Tensor) -> Tensor:
-    """[n_users, n, heads * d_kv] to [n_users, heads, n, d_kv]."""
-    return states.view(*states.shape[:2], -1, attention.key_value_proj_dim).transpose(1, 2)
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flanrec.errors import DataError
+from flanrec.generation.encoder import encoder_states
 
 
 def encoded_batches(
@@ -43,7 +44,7 @@ def encoded_batches(
             return_tensors="pt",
         )
         ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
-        yield positions, model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+        yield positions, encoder_states(model, ids, mask), mask
 
 
 def decoder_starts(model: Any, tokenizer: Any, prefixes: Sequence[str] | None, n: int) -> list[list[int]]:

@@ -23,11 +23,14 @@ class Forest:
     ----------
     tokens, parents : int64[n_users, n]
         Ready for :meth:`TreeDecoder.extend`.
+    counts : int64[n_users]
+        How many of a user's nodes are no fillers.
     paths : for each user, for each row, the position of each token of the row among the user's new nodes
     """
 
     tokens: Ints
     parents: Ints
+    counts: Ints
     paths: list[list[list[int]]]
 
     def flat(self, user: int, row: int) -> Ints:
@@ -77,8 +80,9 @@ def plant(
         tokens.append(user_tokens)
         parents.append(user_parents)
         paths.append(user_paths)
-    width = max(map(len, tokens), default=0)
-    return Forest(_filled(tokens, width, 0), _filled(parents, width, ROOT), paths)
+    counts = np.array([len(row) for row in tokens], dtype=np.int64)
+    width = int(counts.max(initial=0))
+    return Forest(_filled(tokens, width, 0), _filled(parents, width, ROOT), counts, paths)
 
 
 def _filled(rows: list[list[int]], width: int, value: int) -> Ints:

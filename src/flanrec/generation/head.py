@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flanrec.backbone.int8 import Int8Head
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import SettingsError
 
@@ -23,7 +26,10 @@ of a title costs nothing once its beginning is like no other's. Where the trie h
 starts from its share of them, as a decoder does that is fused with a language model of the catalogue.
 """
 
-_ROWS_AT_ONCE = 64
+_STATES_AT_ONCE = 1024
+_PAIRS_AT_ONCE = 4096
+_TOKENS_AT_ONCE = 2048
+"""Rows of the output layer at once on a CPU: few enough that their logits never leave the cache."""
 
 
 class Head:
@@ -47,7 +53,8 @@ class Head:
             known = ", ".join(get_args(Normalisation))
             raise SettingsError(f"normalisation {normalisation!r} is not known; use one of {known}")
         self.normalisation = normalisation
-        self._weight: Tensor = model.get_output_embeddings().weight
+        self._output = model.get_output_embeddings()
+        self._weight: Tensor = self._output.weight
         self._used: NDArray[np.int64] | None = None
         if normalisation == "catalogue":
             self._used = trie.used_tokens
@@ -80,15 +87,48 @@ class Head:
         if self._used is not None:
             tokens = np.searchsorted(self._used, tokens)
         scores = np.empty(len(rows))
-        for start in range(0, len(states), _ROWS_AT_ONCE):
-            first, last = np.searchsorted(rows, [start, start + _ROWS_AT_ONCE])
-            if first == last:
-                continue
-            logits = torch.nn.functional.linear(states[start : start + _ROWS_AT_ONCE], self._weight).float()
-            pairs = (self._index(rows[first:last] - start), self._index(tokens[first:last]))
-            chosen = logits[pairs] - torch.logsumexp(logits, dim=-1)[pairs[0]]
-            scores[first:last] = chosen.double().cpu().numpy()
+        for start in range(0, len(states), _STATES_AT_ONCE):
+            first, last = np.searchsorted(rows, [start, start + _STATES_AT_ONCE])
+            if first < last:
+                part = states[start : start + _STATES_AT_ONCE]
+                scores[first:last] = self._among_all(part, rows[first:last] - start, tokens[first:last])
         return scores
+
+    def _among_all(self, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-probabilities over all rows of the weight, which goes through block by block."""
+        order = np.argsort(tokens, kind="stable")
+        chosen = torch.empty(len(rows), device=states.device)
+        totals = []
+        first = 0
+        for project, width in self._blocks:
+            logits = project(states).float()
+            # log_softmax makes one pass where logsumexp makes four; at the peak little cancels.
+            totals.append(logits.amax(dim=1) - torch.log_softmax(logits, dim=1).amax(dim=1))
+            if not self._rounded:
+                here = order[slice(*np.searchsorted(tokens[order], [first, first + width]))]
+                chosen[self._index(here)] = logits[self._index(rows[here]), self._index(tokens[here] - first)]
+            first += width
+        if self._rounded:
+            for at in range(0, len(rows), _PAIRS_AT_ONCE):
+                pairs = slice(at, at + _PAIRS_AT_ONCE)
+                said, asked = states[self._index(rows[pairs])], self._weight[self._index(tokens[pairs])]
+                chosen[pairs] = (said * asked).sum(dim=1)
+        total = torch.logsumexp(torch.stack(totals), dim=0)
+        return np.asarray((chosen - total[self._index(rows)]).double().cpu().numpy())
+
+    @cached_property
+    def _rounded(self) -> bool:
+        """Whether the blocks are of int8: good enough for the sum, while single logits come from the table."""
+        return isinstance(self._output, Int8Head) and self._used is None
+
+    @cached_property
+    def _blocks(self) -> list[tuple[Callable[[Tensor], Tensor], int]]:
+        """Parts of the output layer in order of their tokens, each with how many it has."""
+        if self._rounded:
+            return [(block, block.width) for block in self._output.blocks]
+        block = _TOKENS_AT_ONCE if self._weight.device.type == "cpu" else len(self._weight)
+        parts = torch.split(self._weight, block)
+        return [(partial(torch.nn.functional.linear, weight=rows), len(rows)) for rows in parts]
 
     def _among_listed(
         self, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64], priors: NDArray[np.float64]

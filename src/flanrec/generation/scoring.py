@@ -121,7 +121,7 @@ def _score_rows(
     for at, title, count in zip(user.tolist(), row.tolist(), scored.tolist(), strict=True):
         texts[at].append([*starts[at], *trie.tokens[title, : max(count - 1, 0)].tolist()])
     forest = plant(texts)
-    states = decoder.restarted().extend(forest.tokens, forest.parents)
+    states = decoder.restarted().extend(forest.tokens, forest.parents, forest.counts)
     nodes = _title_nodes(forest, starts, scored, user)
     owner = np.repeat(np.arange(len(row)), scored)
     depth = np.arange(len(owner)) - np.repeat(np.cumsum(scored) - scored, scored)
@@ -217,7 +217,7 @@ def yes_no_logits(
     logits = np.empty(len(prompts), dtype=np.float32)
     for chosen, hidden, mask in encoded_batches(model, tokenizer, list(pairs_of), batch_size, max_length):
         forest = plant([[starts[pair] for pair in pairs[each]] for each in chosen])
-        states = TreeDecoder.start(model, hidden, mask).extend(forest.tokens, forest.parents)
+        states = TreeDecoder.start(model, hidden, mask).extend(forest.tokens, forest.parents, forest.counts)
         owner = [(row, n, pair) for row, each in enumerate(chosen) for n, pair in enumerate(pairs[each])]
         last = torch.as_tensor([forest.paths[row][n][-1] for row, n, _ in owner], device=states.device)
         at = states[torch.as_tensor([row for row, _, _ in owner], device=states.device), last]
