@@ -20,7 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.decoder import causal, decoder_states
+from flanrec.backbone.dropout import drop
 from flanrec.backbone.prompts import mean_embeddings, mean_states
+from flanrec.backbone.rows import Rows
 from flanrec.catalogue.factors import TransitionFactors, rotation
 from flanrec.catalogue.items import Catalogue
 
@@ -180,16 +183,13 @@ class ItemTokens(nn.Module):
         rate = self.settings.dropout
         items = functional.embedding(histories, self.inputs())
         start = (_INPUT_SCALE * self.start).expand(len(histories), 1, -1)
-        stream = functional.dropout(torch.cat([start, items], dim=1), rate, self.training)
-        read = self.decoder(
-            inputs_embeds=stream,
-            encoder_hidden_states=prompt_states,
-            encoder_attention_mask=prompt_mask,
-            use_cache=False,
-        ).last_hidden_state
-        states = self.norm(5 * read.float())
+        stream = drop(torch.cat([start, items], dim=1), rate, self.training)
+        rows = Rows((len(stream), stream.shape[1]), None)
+        barrier = causal(stream.shape[1], stream.device)
+        read = decoder_states(self.decoder, stream.flatten(0, 1), rows, barrier, prompt_states, prompt_mask)
+        states = self.norm(5 * rows.spread(read).float())
         asked = self._attend(states, prompt_states, prompt_mask, prompt_words)
-        return torch.cat([functional.dropout(states, rate, self.training), asked], dim=-1).float()
+        return torch.cat([drop(states, rate, self.training), asked], dim=-1).float()
 
     def _attend(self, states: Tensor, prompt_states: Tensor, prompt_mask: Tensor, prompt_words: Tensor) -> Tensor:
         def split(rows: Tensor) -> Tensor:

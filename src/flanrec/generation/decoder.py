@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flanrec.generation.encoder import split_heads
-from flanrec.generation.rows import Rows
+from flanrec.backbone.encoder import attend, split_heads
+from flanrec.backbone.rows import Rows
 
 Ints = NDArray[np.int64]
 
@@ -127,7 +127,7 @@ class TreeDecoder:
         stack = self.model.get_decoder()
         counts = np.full(len(tokens), tokens.shape[1]) if counts is None else counts
         rows = Rows.of_counts(counts, tokens.shape[1], self.source_mask.device)
-        hidden: Tensor = rows.gather(stack.embed_tokens(torch.as_tensor(tokens, device=self.source_mask.device)))
+        hidden: Tensor = stack.embed_tokens(rows.gather(torch.as_tensor(tokens, device=self.source_mask.device)))
         bias: Tensor | None = None
         for number, block in enumerate(stack.block):
             layer = block.layer[0]
@@ -141,11 +141,12 @@ class TreeDecoder:
                 for project in (attention.q, attention.k, attention.v)
             )
             keys, values = self._append(number, new_keys, new_values)
-            hidden = hidden + attention.o(rows.gather(_attend(queries, keys, values, bias)))
+            hidden = hidden + attention.o(rows.gather(attend(attention, queries, keys, values, bias)))
             layer = block.layer[1]
             attention = layer.EncDecAttention
             queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
-            hidden = hidden + attention.o(rows.gather(_attend(queries, *self.cross[number], self.source_mask)))
+            told = attend(attention, queries, *self.cross[number], self.source_mask)
+            hidden = hidden + attention.o(rows.gather(told))
             hidden = block.layer[2](hidden)
         hidden = rows.spread(stack.final_layer_norm(hidden))
         # mT5 has no such flag, and never scales.
@@ -205,9 +206,3 @@ def distance_buckets(length: int, num_buckets: int, max_distance: int) -> Tensor
     exact = num_buckets // 2
     far = torch.log(distance.float().clamp(min=1) / exact) / math.log(max_distance / exact) * (num_buckets - exact)
     return torch.where(distance < exact, distance, (exact + far.long()).clamp(max=num_buckets - 1))
-
-
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """T5 attention, which does not divide by the root of d_kv: [n_users, n, heads * d_kv]."""
-    weights = torch.softmax((queries @ keys.transpose(2, 3) + bias).float(), dim=-1).to(values.dtype)
-    return (weights @ values).transpose(1, 2).flatten(2)

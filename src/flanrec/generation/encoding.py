@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flanrec.backbone.encoder import encoder_states
 from flanrec.errors import DataError
-from flanrec.generation.encoder import encoder_states
 
 
 def encoded_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.decoder import decoder_states
+from flanrec.backbone.encoder import encoder_states
+from flanrec.backbone.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -67,29 +71,23 @@ def pack(rows: Sequence[Sequence[Sequence[int]]], weights: Sequence[Sequence[flo
     return Packed(inputs, labels, owner, weight)
 
 
-def decoder_states(backbone: Backbone, prompts: Sequence[str], packed: Packed, max_length: int) -> Tensor:
+def answer_states(backbone: Backbone, prompts: Sequence[str], packed: Packed, max_length: int) -> Tensor:
     """Read the prompts and the packed answers: the decoder's states at the places that are said, [n, d_model].
 
     T5's positions are relative, so an answer reads the same wherever in the row it stands.
     """
     model: Any = backbone.model
-    device = backbone.device
     ids, mask = backbone.encode_texts(prompts, max_length)
-    encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-    states: Tensor = model.get_decoder()(
-        input_ids=packed.inputs.to(device),
-        attention_mask=own_answer_only(packed.owner, encoded.dtype).to(device),
-        encoder_hidden_states=encoded,
-        encoder_attention_mask=mask,
-        use_cache=False,
-    ).last_hidden_state
-    if getattr(model.config, "scale_decoder_outputs", False):
-        states = states * model.config.d_model**-0.5
-    return states[packed.said.to(device)]
+    rows = Rows.of_mask(packed.said.to(backbone.device))
+    stack = model.get_decoder()
+    stream = stack.embed_tokens(rows.gather(packed.inputs.to(backbone.device)))
+    barrier = own_answer_only(packed.owner).to(backbone.device)
+    states = decoder_states(stack, stream, rows, barrier, encoder_states(model, ids, mask), mask)
+    return states * model.config.d_model**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else states
 
 
-def own_answer_only(owner: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores: 0 for earlier tokens of the same answer, else very little.
+def own_answer_only(owner: Tensor) -> Tensor:
+    """What is added to attention scores: 0 for itself and earlier tokens of the same answer, else -inf.
 
     Parameters
     ----------
@@ -99,10 +97,9 @@ def own_answer_only(owner: Tensor, dtype: torch.dtype) -> Tensor:
     Returns
     -------
     Tensor
-        dtype [n, 1, length, length]
+        float32 [n, 1, length, length]
     """
     length = owner.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool).tril()
     seen = (owner[:, :, None] == owner[:, None, :]) & earlier
-    barrier = torch.full(seen.shape, torch.finfo(dtype).min, dtype=dtype)
-    return barrier.masked_fill(seen, 0.0)[:, None]
+    return torch.zeros(seen.shape).masked_fill(~seen, -math.inf)[:, None]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
-from flanrec.tuning.packing import decoder_states, pack
+from flanrec.tuning.packing import answer_states, pack
 from flanrec.tuning.steps import LossSum
 
 
@@ -93,7 +93,7 @@ class AnswerObjective:
             self.backbone.model.config.decoder_start_token_id,
             self.backbone.tokenizer.pad_token_id,
         )
-        states = decoder_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
+        states = answer_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
         logits = self.backbone.model.get_output_embeddings()(states).float()
         labels, weights = (one[packed.said].to(logits.device) for one in (packed.labels, packed.weights))
         losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
+from flanrec.tuning.packing import answer_states, pack
 from flanrec.tuning.steps import LossSum
 
 
@@ -70,14 +71,11 @@ class MatchObjective:
     def loss(self, examples: list[Judgement]) -> LossSum:
         """Sum the binary cross-entropy over the pairs."""
         model, device = self.backbone.model, self.backbone.device
-        ids, mask = self.backbone.encode_texts([example.prompt for example in examples], self.max_length)
-        start = torch.full((len(examples), 1), model.config.decoder_start_token_id, device=device)
-        encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        states = model.get_decoder()(
-            input_ids=start, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
-        ).last_hidden_state[:, 0]
-        if getattr(model.config, "scale_decoder_outputs", False):
-            states = states * model.config.d_model**-0.5
+        first = pack(
+            [[self.yes_ids[:1]]] * len(examples), [[1.0]] * len(examples),
+            model.config.decoder_start_token_id, self.backbone.tokenizer.pad_token_id,
+        )  # fmt: skip
+        states = answer_states(self.backbone, [example.prompt for example in examples], first, self.max_length)
         rows = model.get_output_embeddings().weight[self.yes_ids + self.no_ids]
         both = functional.linear(states, rows.to(states.dtype)).float()
         yes = both[:, : len(self.yes_ids)].logsumexp(dim=1)

@@ -14,7 +14,7 @@ from flanrec.backbone import Backbone
 from flanrec.catalogue.closed import ClosedRows
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.tuning.objectives.answers import Question
-from flanrec.tuning.packing import decoder_states, pack
+from flanrec.tuning.packing import answer_states, pack
 from flanrec.tuning.steps import LossSum
 
 # A log-probability that stands for -inf, which times a target of zero is not zero.
@@ -84,7 +84,7 @@ class TitleObjective:
             self.backbone.model.config.decoder_start_token_id,
             self.backbone.tokenizer.pad_token_id,
         )
-        states = decoder_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
+        states = answer_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
         head = self.backbone.model.get_output_embeddings().weight[self._tokens]
         closed = ClosedRows(self.trie, [example.excluded for example in examples])
         priors, targets = (

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+class _Select(torch.autograd.Function):
+    """Some rows of a matrix. None comes twice, so gradients are copied back; torch would add them, which is slow."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.rows = len(states)
+        return states.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (index,), (gradient,) = ctx.saved_tensors, gradients
+        whole = gradient.new_zeros(ctx.rows, *gradient.shape[1:])
+        return whole.index_copy_(0, index, gradient), None
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,12 @@ class Rows:
         return cls((mask.shape[0], mask.shape[1]), None if len(real) == mask.numel() else real)
 
     def gather(self, states: Tensor) -> Tensor:
-        """[n, longest, width] to [n_tokens, width]."""
+        """[n, longest, width] to [n_tokens, width], or [n, longest] to [n_tokens]."""
         flat = states.flatten(0, 1)
-        return flat if self.index is None else flat[self.index]
+        if self.index is None:
+            return flat
+        chosen: Tensor = _Select.apply(flat, self.index)  # type: ignore[no-untyped-call]
+        return chosen
 
     def spread(self, states: Tensor) -> Tensor:
         """[n_tokens, width] to [n, longest, width], zeros where there is no token."""

@@ -14,8 +14,8 @@ from transformers import (
 )
 
 from flanrec.backbone import Backbone
-from flanrec.generation.encoder import encoder_states
-from flanrec.generation.rows import Rows
+from flanrec.backbone.encoder import encoder_states
+from flanrec.backbone.rows import Rows
 
 SMALL = {"vocab_size": 60, "d_model": 16, "d_kv": 8, "num_heads": 3, "d_ff": 24, "num_layers": 3}
 SMALL |= {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}

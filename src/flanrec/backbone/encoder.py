@@ -1,0 +1,80 @@
+"""The T5 encoder over real tokens alone, and the attention that it shares with the decoders."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from flanrec.backbone.dropout import drop
+from flanrec.backbone.rows import Rows
+
+
+def encoder_states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """What the encoder makes of each token, as ``model.get_encoder()`` has it, in training and in use.
+
+    Prompts of one batch differ in length; all layers but the attention itself run over the real tokens alone.
+
+    Parameters
+    ----------
+    model : T5ForConditionalGeneration or a relative of it
+    ids : int64[n, longest]
+    mask : [n, longest], 1 where there is a token
+
+    Returns
+    -------
+    Tensor [n, longest, d_model]
+        Zeros where there is no token.
+    """
+    stack = model.get_encoder()
+    rows = Rows.of_mask(mask)
+    hidden: Tensor = stack.dropout(stack.embed_tokens(rows.gather(ids)))
+    hidden_from = (mask == 0)[:, None, None, :]
+    bias: Tensor | None = None
+    for block in stack.block:
+        layer = block.layer[0]
+        attention = layer.SelfAttention
+        if attention.has_relative_attention_bias:
+            positions = attention.compute_bias(ids.shape[1], ids.shape[1])
+            bias = positions.expand(len(ids), -1, -1, -1).masked_fill(hidden_from, -math.inf)
+        normed = layer.layer_norm(hidden)
+        queries, keys, values = (
+            split_heads(attention, rows.spread(project(normed))) for project in (attention.q, attention.k, attention.v)
+        )
+        assert bias is not None
+        attended = rows.gather(attend(attention, queries, keys, values, bias))
+        hidden = hidden + layer.dropout(attention.o(attended))
+        hidden = block.layer[1](hidden)
+    return rows.spread(stack.dropout(stack.final_layer_norm(hidden)))
+
+
+def split_heads(attention: Any, states: Tensor) -> Tensor:
+    """[n, length, heads * d_kv] to [n, heads, length, d_kv]."""
+    return states.view(*states.shape[:2], -1, attention.key_value_proj_dim).transpose(1, 2)
+
+
+def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """T5's attention, which does not divide by the root of d_kv.
+
+    Parameters
+    ----------
+    attention : T5Attention or a relative of it
+        For its dropout.
+    queries : [n, heads, length, d_kv]
+    keys, values : [n, heads, seen, d_kv]
+    bias : broadcast to [n, heads, length, seen]
+        Added to the scores: positions, and -inf where nothing is seen. No row may see nothing.
+
+    Returns
+    -------
+    Tensor [n, length, heads * d_kv]
+    """
+    if attention.training and attention.dropout > 0:
+        weights = torch.softmax((queries @ keys.transpose(2, 3)).float() + bias, dim=-1).to(values.dtype)
+        found = drop(weights, attention.dropout, training=True) @ values
+    else:
+        found = scaled_dot_product_attention(queries, keys, values, attn_mask=bias.to(queries.dtype), scale=1.0)
+    return found.transpose(1, 2).flatten(2)
