@@ -34,6 +34,7 @@ test-all: lint
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/speed.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

@@ -1,14 +1,18 @@
-"""What people use instead, on the same checkpoint: transformers' constrained beams, a pair reranker, two trainers."""
+"""What people use instead for inference, on the same checkpoint: transformers' constrained beams, a pair reranker."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from transformers import T5ForConditionalGeneration
 
 from flanrec.backbone import Backbone
 
@@ -77,3 +81,12 @@ def rerank(backbone: Backbone, prompt: str, rows: Rows, *, batch_size: int) -> N
         losses = functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
         scores[first : first + len(part)] = -losses.sum(dim=1).numpy()
     return scores
+
+
+def plain_model(backbone: Backbone) -> Backbone:
+    """The same weights in transformers' own layers throughout, as its users have them."""
+    with tempfile.TemporaryDirectory() as folder:
+        backbone.save(Path(folder) / "checkpoint")
+        model = T5ForConditionalGeneration.from_pretrained(Path(folder) / "checkpoint").eval()
+    model.config.tie_word_embeddings = False
+    return replace(backbone, model=model)

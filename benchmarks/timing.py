@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -92,3 +95,40 @@ def matmul_peak(runs: int = 7, size: int = 2048) -> float:
         left @ right
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / min(seconds) / 1e9
+
+
+def shares(run: Callable[[], Any], phases: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    """How the time of one run divides.
+
+    Parameters
+    ----------
+    run
+        Measured once.
+    phases
+        For each name the place of a function that no other one of these calls: a module or a class by its
+        full name, and the attribute.
+
+    Returns
+    -------
+    Shares of the run's time; ``rest`` is what none of the functions took
+    """
+    seconds = dict.fromkeys(phases, 0.0)
+    with ExitStack() as changed:
+        for name, (owner, attribute) in phases.items():
+            place = pkgutil.resolve_name(owner)
+            changed.enter_context(patch.object(place, attribute, _timed(getattr(place, attribute), name, seconds)))
+        begun = time.perf_counter()
+        run()
+        total = time.perf_counter() - begun
+    return {name: spent / total for name, spent in seconds.items()} | {"rest": 1 - sum(seconds.values()) / total}
+
+
+def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
+    def timed(*arguments: Any, **named: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return function(*arguments, **named)
+        finally:
+            seconds[name] += time.perf_counter() - begun
+
+    return timed
