@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,43 @@ def test_following_children_reaches_each_title_once_and_its_items(rows: list[lis
         expected.setdefault(tuple(row), []).append(item)
     assert reached == expected
     assert len(trie) == len(expected)
+
+
+@given(token_rows, st.integers(1, 6))
+def test_nodes_scanned_alone_and_together_have_the_same_children(rows: list[list[int]], scanned: int) -> None:
+    trie = TitleTrie.build(rows)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("flanrec.catalogue.trie._SCANNED", scanned)
+        assert walk(trie) == walk(TitleTrie.build(rows))
+        mixed = walk(trie)
+    assert mixed == walk(trie)
+
+
+@given(token_rows)
+def test_nodes_asked_for_twice_and_out_of_order_answer_in_the_order_asked(rows: list[list[int]]) -> None:
+    trie = TitleTrie.build([*rows, [2, EOS], [3, EOS]])
+    root = trie.children([0], [len(trie)], 0)
+    inner = np.flatnonzero(root.token != EOS)
+    asked = np.concatenate([inner[::-1], inner])
+    children = trie.children(root.low[asked], root.high[asked], 1)
+    for place, node in enumerate(asked):
+        alone = trie.children(root.low[node : node + 1], root.high[node : node + 1], 1)
+        mine = children.parent == place
+        assert children.token[mine].tolist() == alone.token.tolist()
+        assert children.low[mine].tolist() == alone.low.tolist()
+        assert children.high[mine].tolist() == alone.high.tolist()
+    assert (np.diff(children.parent) >= 0).all()
+
+
+@given(token_rows)
+def test_ranges_hold_the_rows_that_begin_alike(rows: list[list[int]]) -> None:
+    trie = TitleTrie.build(rows)
+    spelled = [trie.tokens_of(row) for row in range(len(trie))]
+    for depth in range(4):
+        low, high = trie.ranges(np.arange(len(trie)), depth)
+        for row, tokens in enumerate(spelled):
+            alike = [at for at, other in enumerate(spelled) if other[:depth] == tokens[:depth]]
+            assert (low[row], high[row]) == (alike[0], alike[-1] + 1)
 
 
 @given(token_rows)
@@ -96,7 +134,7 @@ def test_a_saved_trie_is_memory_mapped_and_the_same(tmp_path: Path) -> None:
     trie = TitleTrie.build([[5, 1], [5, 6, 1], [5, 1]], [7, 3, 2])
     trie.save(tmp_path / "trie.npz")
     loaded = TitleTrie.load(tmp_path / "trie.npz")
-    assert isinstance(loaded.tokens, np.memmap)
+    assert isinstance(loaded.rows.tokens, np.memmap)
     assert [(path, trie_items(loaded, row)) for path, row in walk(loaded)] == [([5, 1], [2, 7]), ([5, 6, 1], [3])]
     assert list(tmp_path.iterdir()) == [tmp_path / "trie.npz"]
 
@@ -119,7 +157,8 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     elif damage == "pickle":
         np.savez(path, tokens=np.array([{}], dtype=object), leaf_offsets=[0], leaf_items=[0], eos=[1])
     else:
-        np.savez(path, tokens=np.zeros((2, 2), np.int32), leaf_offsets=[0], leaf_items=[0], eos=[1])
+        trie = TitleTrie.build([[5, 1], [6, 1]])
+        replace(trie, leaf_items=trie.leaf_items[:1]).save(path)
     with pytest.raises(CheckpointError, match=r"trie\.npz"):
         TitleTrie.load(path)
 
@@ -131,6 +170,9 @@ def test_fifty_thousand_titles_are_built_and_walked_quickly() -> None:
     sample = rng.choice(len(rows), 200)
     assert [trie.tokens_of(int(row)) for row in trie.rows_of(sample)] == [rows[item] for item in sample]
     assert len(trie.children([0], [len(trie)], 0).token) == len({row[0] for row in rows})
+    held = (trie.rows.offsets, trie.shared, trie.leaf_offsets, trie.leaf_items, trie._row_of_item)
+    assert sum(array.nbytes for array in held) < 40 * len(rows)
+    assert trie.rows.tokens.nbytes == 4 * sum(map(len, set(map(tuple, rows))))
 
 
 def test_weights_give_each_child_the_weight_of_the_items_below_it(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _score_rows(
     scored = trie.fork_depths[row] if head.normalisation == "trie" else trie.lengths[row]
     texts: list[list[list[int]]] = [[] for _ in starts]
     for at, title, count in zip(user.tolist(), row.tolist(), scored.tolist(), strict=True):
-        texts[at].append([*starts[at], *trie.tokens[title, : max(count - 1, 0)].tolist()])
+        texts[at].append([*starts[at], *trie.tokens_of(title)[: max(count - 1, 0)]])
     forest = plant(texts)
     states = decoder.restarted().extend(forest.tokens, forest.parents, forest.counts)
     nodes = _title_nodes(forest, starts, scored, user)
@@ -128,7 +128,7 @@ def _score_rows(
     if head.normalisation == "trie":
         gained = _among_children(head, trie, closed, states, nodes, row[owner], depth)
     else:
-        gained = next_token_log_probabilities(head, states, nodes, trie.tokens[row[owner], depth].astype(np.int64))
+        gained = next_token_log_probabilities(head, states, nodes, trie.rows.at(row[owner], depth))
     scores[user, column] = np.bincount(owner, weights=gained, minlength=len(row))
     return scores
 

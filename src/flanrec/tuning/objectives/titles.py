@@ -75,8 +75,7 @@ class TitleObjective:
         flat = np.concatenate(rows)
         owners = np.repeat(np.arange(len(examples)), [len(answers) for answers in rows])
         told = [
-            [self.trie.tokens[row, : self.trie.fork_depths[row]].tolist() for row in answers.tolist()]
-            for answers in rows
+            [self.trie.tokens_of(row)[: self.trie.fork_depths[row]] for row in answers.tolist()] for answers in rows
         ]
         packed = pack(
             told,
