@@ -35,6 +35,7 @@ test-all: lint
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/scale.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

@@ -64,3 +64,23 @@ def test_every_way_to_tune_learns_the_same_examples(
     before = tuning.held_out_loss(tuned, examples)
     assert tuning.CONTENDERS[name](tuned, examples, 4) > 0
     assert tuning.held_out_loss(tuned, examples) < 0.9 * before
+
+
+def test_growth_is_measured_on_made_up_titles(
+    speed: Any, small_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = importlib.import_module("scale")
+    scale.main(
+        ["--sizes", "40", "400", "--runs", "1", "--threads", "1", "--out", str(tmp_path / "r.json")], small_dataset
+    )
+    sizes = json.loads((tmp_path / "r.json").read_text("utf-8"))["sizes"]
+    assert [row["items"] for row in sizes] == [40, 400]
+    assert sizes[1]["bytes_per_item"] < 60
+    assert all(row["decode"]["per_second"] > 0 and row["phases"]["rest"] > 0 for row in sizes)
+    assert "users a second" in capsys.readouterr().out
+
+
+def test_made_up_titles_are_distinct_and_of_known_words(speed: Any) -> None:
+    made = importlib.import_module("scale").titles(["Toy Story (1995)", "Heat (1995)", "The Rock (1996)"], 200)
+    assert len(set(made)) == 200
+    assert {word for title in made for word in title.split()[:-1]} == {"Toy", "Story", "Heat", "The", "Rock"}

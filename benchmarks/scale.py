@@ -1,0 +1,143 @@
+"""How time and memory grow from a thousand items to a million.
+
+    python benchmarks/scale.py --sizes 1000 10000 100000 1000000 --out benchmarks/records/scale.json
+
+Titles are made up of the words of MovieLens-100K's, as often and as many as there, each with a year. For each size: the
+trie built, saved, mapped and given a thousand more items, and constrained beams for the same users. The last column but
+one is what a user costs beside the model's own matrix products.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import flanrec
+from flanrec.artefact import write_text_atomically
+from flanrec.backbone import Backbone, load_backbone
+from flanrec.catalogue.trie import TitleTrie
+from flanrec.generation import generate_items
+from quality import machine
+from timing import Timing, shares
+
+USERS = 16
+BEAMS = 10
+ADDED = 1000
+
+
+def titles(known: Sequence[str], count: int, seed: int = 0) -> list[str]:
+    """Made-up titles, none twice, of the words and lengths of known ones."""
+    rng = np.random.default_rng(seed)
+    split = [title.split() for title in known]
+    words = np.array([word for row in split for word in row if not word.startswith("(")])
+    lengths = np.array([max(1, len(row) - 1) for row in split])
+    found: dict[str, None] = {}
+    while len(found) < count:
+        size = rng.choice(lengths, count)
+        drawn = rng.choice(words, int(size.sum()))
+        for end, length, year in zip(np.cumsum(size), size, rng.integers(1920, 2026, count), strict=True):
+            found.setdefault(f"{' '.join(drawn[end - length : end])} ({year})")
+            if len(found) == count:
+                break
+    return list(found)
+
+
+def token_rows(backbone: Backbone, texts: Sequence[str], longest: int = 48) -> list[list[int]]:
+    """The texts as the trie takes them."""
+    encoded = backbone.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return [[*[token for token in row if token > 1][:longest], 1] for row in encoded]
+
+
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What a run returns, and its seconds."""
+    begun = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - begun
+
+
+def measured(backbone: Backbone, known: Sequence[str], size: int, runs: int) -> dict[str, Any]:
+    """The figures of one size."""
+    rows = token_rows(backbone, titles(known, size + ADDED))
+    trie, build = timed(lambda: TitleTrie.build(rows[:size]))
+    _, add = timed(lambda: trie.add(rows[size:], list(range(size, size + ADDED))))
+    with tempfile.TemporaryDirectory() as folder:
+        _, save = timed(lambda: trie.save(Path(folder) / "trie.npz"))
+        _, load = timed(lambda: TitleTrie.load(Path(folder) / "trie.npz"))
+    prompts = [
+        f"Chosen so far, oldest first: {', '.join(known[5 * user : 5 * user + 5])}. Which movie comes next?"
+        for user in range(USERS)
+    ]
+
+    def decode() -> Any:
+        return generate_items(backbone, prompts, trie, k=BEAMS, num_beams=BEAMS, batch_size=USERS)
+
+    decode()
+    timing = Timing([timed(decode)[1] for _ in range(runs)])
+    phases = shares(decode, {
+        "encoder": ("flanrec.generation.encoding", "encoder_states"),
+        "keys and values of prompts": ("flanrec.generation.decoder.TreeDecoder", "start"),
+        "decoder": ("flanrec.generation.decoder.TreeDecoder", "extend"),
+        "output layer": ("flanrec.generation.head.Head", "log_probabilities"),
+    })  # fmt: skip
+    arrays = (trie.rows.offsets, trie.shared, trie.leaf_offsets, trie.leaf_items, trie._row_of_item)
+    return {
+        "items": size,
+        "build_seconds": build,
+        "add_1000_seconds": add,
+        "save_seconds": save,
+        "map_seconds": load,
+        "bytes_per_item": sum(array.nbytes for array in arrays) / size,
+        "token_bytes_per_item": trie.rows.tokens.nbytes / size,
+        "decode": timing.to_dict(USERS),
+        "phases": phases,
+    }
+
+
+def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = None) -> None:
+    """Measure every size, print, record."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    options.add_argument("--runs", type=int, default=5)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--out", type=Path, default=None, help="write the record here, again after every size")
+    asked = options.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    backbone = load_backbone("offline", device="cpu")
+    known = (flanrec.load_dataset("ml-100k") if data is None else data).items["title"].to_list()
+    record: dict[str, Any] = {"machine": machine(), "users": USERS, "beams": BEAMS, "sizes": []}
+    view = Table(title="Scale")
+    for name in (
+        "items",
+        "build, s",
+        "add 1,000, s",
+        "bytes an item",
+        "and its tokens",
+        "users a second",
+        "beside products",
+    ):
+        view.add_column(name, justify="right")
+    for size in asked.sizes:
+        row = measured(backbone, known, size, asked.runs)
+        record["sizes"].append(row)
+        view.add_row(
+            f"{size:,}", f"{row['build_seconds']:.2f}", f"{row['add_1000_seconds']:.3f}",
+            f"{row['bytes_per_item']:.0f}", f"{row['token_bytes_per_item']:.0f}", f"{row['decode']['per_second']:.2f}",
+            f"{1e3 * row['phases']['rest'] * row['decode']['seconds'] / USERS:.1f} ms",
+        )  # fmt: skip
+        if asked.out is not None:
+            write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+    Console(width=120).print(view)
+
+
+if __name__ == "__main__":
+    main()
