@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,31 @@ def backbone() -> Backbone:
 
     torch.set_num_threads(1)
     return load_backbone("offline", device="cpu")
+
+
+@pytest.fixture(params=["t5", "gated-t5", "mt5", "umt5"])
+def small_t5(request: pytest.FixtureRequest) -> Any:
+    """A tiny random model of each family in evaluation mode: 60 tokens, width 16."""
+    import torch
+    from transformers import (
+        MT5Config,
+        MT5ForConditionalGeneration,
+        T5Config,
+        T5ForConditionalGeneration,
+        UMT5Config,
+        UMT5ForConditionalGeneration,
+    )
+
+    shape: dict[str, Any] = {"vocab_size": 60, "d_model": 16, "d_kv": 8, "num_heads": 3, "d_ff": 24, "num_layers": 2}
+    shape |= {"num_decoder_layers": 3, "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+    makers: dict[str, Callable[[], Any]] = {
+        "t5": lambda: T5ForConditionalGeneration(T5Config(**shape, feed_forward_proj="relu")),
+        "gated-t5": lambda: T5ForConditionalGeneration(T5Config(**shape, feed_forward_proj="gated-gelu")),
+        "mt5": lambda: MT5ForConditionalGeneration(MT5Config(**shape)),
+        "umt5": lambda: UMT5ForConditionalGeneration(UMT5Config(**shape)),
+    }
+    torch.manual_seed(1)
+    return makers[request.param]().eval()
 
 
 @pytest.fixture(autouse=True)
