@@ -62,7 +62,7 @@ def beams(
         )
         rows = [tuple(row[1 : row.index(eos) + 1]) for row in out.sequences.tolist()]
         titles += [rows[at : at + num_beams] for at in range(0, len(rows), num_beams)]
-        scores.append(out.sequences_scores.reshape(-1, num_beams).numpy())
+        scores.append(out.sequences_scores.reshape(-1, num_beams).float().cpu().numpy())
     return titles, np.concatenate(scores)
 
 
@@ -74,12 +74,12 @@ def rerank(backbone: Backbone, prompt: str, rows: Rows, *, batch_size: int) -> N
     for first in range(0, len(rows), batch_size):
         part = rows[first : first + batch_size]
         ids, mask = backbone.encode_texts([prompt] * len(part))
-        labels = torch.full((len(part), max(map(len, part))), -100)
+        labels = torch.full((len(part), max(map(len, part))), -100, device=backbone.device)
         for at, row in enumerate(part):
-            labels[at, : len(row)] = torch.tensor(row)
-        logits = model(input_ids=ids, attention_mask=mask, labels=labels).logits
+            labels[at, : len(row)] = torch.tensor(row, device=backbone.device)
+        logits = model(input_ids=ids, attention_mask=mask, labels=labels).logits.float()
         losses = functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-        scores[first : first + len(part)] = -losses.sum(dim=1).numpy()
+        scores[first : first + len(part)] = -losses.sum(dim=1).cpu().numpy()
     return scores
 
 
@@ -87,6 +87,7 @@ def plain_model(backbone: Backbone) -> Backbone:
     """The same weights in transformers' own layers throughout, as its users have them."""
     with tempfile.TemporaryDirectory() as folder:
         backbone.save(Path(folder) / "checkpoint")
-        model = T5ForConditionalGeneration.from_pretrained(Path(folder) / "checkpoint").eval()
+        model = T5ForConditionalGeneration.from_pretrained(Path(folder) / "checkpoint", dtype=backbone.dtype).eval()
     model.config.tie_word_embeddings = False
+    model.to(backbone.device)
     return replace(backbone, model=model)

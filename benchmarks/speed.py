@@ -1,12 +1,14 @@
 """Speed beside what people use instead, on one checkpoint, with the same prompts, beams and threads.
 
-    python benchmarks/speed.py --out benchmarks/records/speed.json
+    python benchmarks/speed.py --device cpu --out benchmarks/records/speed.json
+    python benchmarks/speed.py --device cuda --batch 128 --out benchmarks/records/speed-cuda.json
     python benchmarks/speed.py --quick --json
 
 Constrained beams against transformers' `generate` with `prefix_allowed_tokens_fn`, exact scores of a whole catalogue
 against a reranker that reads every pair, item tokens against constrained beams, and tuning against a loop that pads to
 512 and against Seq2SeqTrainer. Contenders run in turn, so that noise meets all alike; figures are medians with their
-range, beside the share of what the machine's own matrix products reach. Titles and histories are MovieLens-100K's.
+range, beside the share of what the machine's own matrix products reach in float32. Titles and histories are
+MovieLens-100K's. On a GPU everything is measured in bf16 too, the peers included, and all tune under bf16 autocast.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import peers
 import tuning_speed
 from flanrec.artefact import write_text_atomically
 from flanrec.backbone import Backbone, load_backbone
-from flanrec.backbone.hardware import has_fast_bf16
+from flanrec.backbone.hardware import choose_device, has_fast_bf16
 from flanrec.backbone.int8 import quantised
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue import Catalogue
@@ -65,21 +67,30 @@ class Bench:
         Of a tuning run; the first is not timed.
     threads
         Of torch.
+    batch
+        Users decoded together, and examples of a tuning step.
     data
         Whose titles and histories are read.
+    name
+        Of the checkpoint.
+    device
+        See `load_backbone`.
     """
 
     runs: int
     users: int
     steps: int
     threads: int
+    batch: int
     data: flanrec.Dataset
-    peak: float = 0.0
+    name: str = "offline"
+    device: str = "cpu"
     ratios: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.backbone = load_backbone("offline", device="cpu")
+        self.backbone = load_backbone(self.name, device=self.device)
+        self.place = self.backbone.device
         self.plain = peers.plain_model(self.backbone)
         self.catalogue = Catalogue.from_dataset(self.data, self.backbone.tokenizer)
         # One item a title: what transformers finds are titles, and two items of one title are a tie.
@@ -92,14 +103,27 @@ class Bench:
         self.prompts = [
             self.prompter.word(self.prompter.sequential(person, told=False)).prompt for person in self.people
         ]
-        self.peak = matmul_peak()
+        self.peak = matmul_peak(self.place)
 
     def engines(self) -> dict[str, Backbone]:
         """The backbone in every number format that this machine is fast in."""
-        engines = {"float32": self.backbone, "int8": quantised(self.backbone)}
-        if has_fast_bf16(self.backbone.device):
-            engines["bf16"] = load_backbone("offline", device="cpu", precision="bf16")
+        engines = {"float32": self.backbone}
+        if self.place.type == "cpu":
+            engines["int8"] = quantised(self.backbone)
+        if has_fast_bf16(self.place):
+            engines["bf16"] = load_backbone(self.name, device=self.device, precision="bf16")
         return engines
+
+    def rivals(self) -> dict[str, Backbone]:
+        """transformers' own model; on a GPU in bf16 too, which its users would choose."""
+        rivals = {PEER: self.plain}
+        if self.place.type == "cuda" and has_fast_bf16(self.place):
+            rivals[f"{PEER}, bf16"] = peers.plain_model(load_backbone(self.name, device=self.device, precision="bf16"))
+        return rivals
+
+    def alternate(self, work: dict[str, Callable[[], Any]]) -> tuple[dict[str, Timing], dict[str, Any]]:
+        """As often as asked, on the device."""
+        return alternate(work, self.runs, self.place)
 
     def keep(self, part: str, timings: dict[str, Timing], per_run: float, **more: Any) -> None:
         """Record the timings of a part."""
@@ -115,6 +139,7 @@ class Bench:
             "ranges": self.ratios,
             "details": self.details,
             "matmul_gflops": self.peak,
+            "device": torch.cuda.get_device_name(self.place) if self.place.type == "cuda" else self.place.type,
             "machine": machine(),
         }
 
@@ -125,35 +150,40 @@ def beams(bench: Bench) -> dict[str, Timing]:
     tree, longest = peers.PrefixTree(bench.rows), max(map(len, bench.rows))
 
     def ours(backbone: Backbone) -> Callable[[], Any]:
-        return lambda: generate_items(backbone, prompts, bench.trie, k=BEAMS, num_beams=BEAMS, batch_size=BATCH)
+        return lambda: generate_items(backbone, prompts, bench.trie, k=BEAMS, num_beams=BEAMS, batch_size=bench.batch)
 
-    work: dict[str, Callable[[], Any]] = {
-        PEER: lambda: peers.beams(bench.plain, prompts, tree, num_beams=BEAMS, batch_size=BATCH, longest=longest)
-    }
+    def theirs(backbone: Backbone) -> Callable[[], Any]:
+        return lambda: peers.beams(backbone, prompts, tree, num_beams=BEAMS, batch_size=bench.batch, longest=longest)
+
+    rivals = bench.rivals()
+    work = {name: theirs(rival) for name, rival in rivals.items()}
     work |= {name: ours(engine) for name, engine in bench.engines().items()}
-    timings, results = alternate(work, bench.runs)
+    timings, results = bench.alternate(work)
     titles, expected = results[PEER]
     items, scores = results["float32"]
     found = [[tuple(bench.rows[item]) for item in user] for user in items]
-    # The counter does not see products of integers; they are the same ones.
-    timings["int8"].gflop = timings["float32"].gflop
-    fastest = min((name for name in timings if name != PEER), key=lambda name: timings[name].median)
+    if "int8" in timings:
+        # The counter does not see products of integers; they are the same ones.
+        timings["int8"].gflop = timings["float32"].gflop
+    fastest = min((name for name in timings if name not in rivals), key=lambda name: timings[name].median)
     bench.ratios["beam_float32"] = ratio(timings[PEER], timings["float32"])
     bench.ratios["beam_fastest"] = ratio(timings[PEER], timings[fastest])
+    if f"{PEER}, bf16" in timings:
+        bench.ratios["beam_bf16"] = ratio(timings[f"{PEER}, bf16"], timings["bf16"])
     bench.keep(
         "beams", timings, len(prompts),
-        users=len(prompts), batch=BATCH, beams=BEAMS, titles=len(bench.rows), fastest=fastest,
+        users=len(prompts), batch=bench.batch, beams=BEAMS, titles=len(bench.rows), fastest=fastest,
         prompt_tokens=float(np.mean([bench.backbone.token_count(prompt) for prompt in prompts])),
         users_with_the_same_list=sum(one == other for one, other in zip(found, titles, strict=True)),
         largest_difference=float(np.abs(scores - expected).max()),
         largest_relative_difference=float(np.abs(scores / expected - 1).max()),
-        overlap={name: overlap(items, results[name][0]) for name in results if name not in (PEER, "float32")},
+        overlap={name: overlap(items, results[name][0]) for name in timings if name not in {*rivals, "float32"}},
         phases=shares(work["float32"], {
             "encoder": ("flanrec.generation.encoding", "encoder_states"),
             "keys and values of prompts": ("flanrec.generation.decoder.TreeDecoder", "start"),
             "decoder": ("flanrec.generation.decoder.TreeDecoder", "extend"),
             "output layer": ("flanrec.generation.head.Head", "log_probabilities"),
-        }),
+        }, bench.place),
     )  # fmt: skip
     return timings
 
@@ -178,7 +208,7 @@ def item_tokens(bench: Bench, beams: dict[str, Timing]) -> None:
         reading = TokenReading(tokens, PromptEncoder(bench.backbone), bench.prompter, outputs=outputs)
         return reading.top(users, BEAMS, excluded=seen)
 
-    timings, _ = alternate({"item tokens": run}, bench.runs)
+    timings, _ = bench.alternate({"item tokens": run})
     each = [second / bench.users / (first / len(users)) for first, second in
             zip(timings["item tokens"].seconds, beams[PEER].seconds, strict=True)]  # fmt: skip
     middle = beams[PEER].median / bench.users / (timings["item tokens"].median / len(users))
@@ -193,7 +223,7 @@ def catalogue(bench: Bench) -> None:
         "pair by pair": lambda: peers.rerank(bench.plain, prompt, rows, batch_size=PAIRS_AT_ONCE),
         "shared prefixes": lambda: title_log_probabilities(bench.backbone, [prompt], rows, titles_at_once=2048)[0],
     }
-    timings, results = alternate(work, bench.runs)
+    timings, results = bench.alternate(work)
     expected, found = results["pair by pair"], results["shared prefixes"]
     bench.ratios["exact_catalogue"] = ratio(timings["pair by pair"], timings["shared prefixes"])
     bench.keep(
@@ -206,14 +236,24 @@ def catalogue(bench: Bench) -> None:
 def tuning(bench: Bench) -> None:
     """Full tuning on the same examples, each contender in a process of its own."""
     rounds = [
-        {name: tuning_speed.run(name, bench.steps, bench.threads) for name in tuning_speed.CONTENDERS}
+        {
+            name: tuning_speed.run(
+                name,
+                steps=bench.steps,
+                threads=bench.threads,
+                batch=bench.batch,
+                device=bench.device,
+                backbone=bench.name,
+            )
+            for name in tuning_speed.CONTENDERS
+        }
         for _ in range(bench.runs)
     ]
     timings = {name: Timing([1 / found[name]["examples_per_second"] for found in rounds]) for name in rounds[0]}
     for label, peer in (("tuning_vs_padded", "padded to 512"), ("tuning_vs_trainer", "Seq2SeqTrainer")):
         bench.ratios[label] = ratio(timings[peer], timings["flanrec"])
     bench.keep(
-        "tuning", timings, 1, batch=tuning_speed.BATCH, steps=bench.steps,
+        "tuning", timings, 1, batch=bench.batch, steps=bench.steps,
         peak_memory_gb={name: max(found[name]["peak_memory_gb"] for found in rounds) for name in timings},
         held_out_loss={name: rounds[0][name]["held_out_loss"] for name in timings},
     )  # fmt: skip
@@ -248,8 +288,9 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     torch.set_num_threads(asked.threads)
     quick = asked.quick
     bench = Bench(
-        asked.runs or (2 if quick else 5), users=BATCH if quick else 3 * BATCH, steps=3 if quick else 9,
-        threads=asked.threads, data=flanrec.load_dataset("ml-100k") if data is None else data,
+        asked.runs or (2 if quick else 5), users=asked.batch if quick else 3 * asked.batch, steps=3 if quick else 9,
+        threads=asked.threads, batch=asked.batch, data=flanrec.load_dataset("ml-100k") if data is None else data,
+        name=asked.backbone, device=str(choose_device(asked.device)),
     )  # fmt: skip
     measured: dict[str, Timing] = {}
     for part in PARTS:
@@ -281,6 +322,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--quick", action="store_true", help="fewer runs and users: under ten minutes")
     options.add_argument("--runs", type=int, default=None)
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--batch", type=int, default=BATCH, help="users decoded together, examples of a tuning step")
+    options.add_argument("--backbone", default="offline")
+    options.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options.add_argument("--json", action="store_true", help="print one object instead of tables")
     options.add_argument("--out", type=Path, default=None, help="write the record here, again after every part")

@@ -14,6 +14,8 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+CPU = torch.device("cpu")
+
 
 @dataclass
 class Timing:
@@ -52,7 +54,15 @@ class Timing:
         }
 
 
-def alternate(work: Mapping[str, Callable[[], Any]], runs: int) -> tuple[dict[str, Timing], dict[str, Any]]:
+def settle(device: torch.device) -> None:
+    """Wait until a device has done what it was given; a GPU takes orders long before it is done with them."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def alternate(
+    work: Mapping[str, Callable[[], Any]], runs: int, device: torch.device = CPU
+) -> tuple[dict[str, Timing], dict[str, Any]]:
     """Run everything once to warm up and count, then all in turn `runs` times, so that noise meets all alike.
 
     Returns
@@ -65,8 +75,10 @@ def alternate(work: Mapping[str, Callable[[], Any]], runs: int) -> tuple[dict[st
         timings[name] = Timing(gflop=gflop)
     for _ in range(runs):
         for name, run in work.items():
+            settle(device)
             begun = time.perf_counter()
             run()
+            settle(device)
             timings[name].seconds.append(time.perf_counter() - begun)
     return timings, results
 
@@ -85,19 +97,24 @@ def ratio(slow: Timing, fast: Timing) -> dict[str, float]:
     return {"ratio": slow.median / fast.median, "least": min(pairs), "most": max(pairs)}
 
 
-def matmul_peak(runs: int = 7, size: int = 2048) -> float:
-    """Operations a second, 10^9, of a large float32 matrix product on the threads in use: the best of several."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
+def matmul_peak(device: torch.device = CPU, dtype: torch.dtype = torch.float32, runs: int = 7) -> float:
+    """Operations a second, 10^9, of a large matrix product on the threads in use: the best of several."""
+    size = 2048 if device.type == "cpu" else 8192
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     left @ right
     seconds = []
     for _ in range(runs):
+        settle(device)
         begun = time.perf_counter()
         left @ right
+        settle(device)
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / min(seconds) / 1e9
 
 
-def shares(run: Callable[[], Any], phases: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+def shares(
+    run: Callable[[], Any], phases: Mapping[str, tuple[str, str]], device: torch.device = CPU
+) -> dict[str, float]:
     """How the time of one run divides.
 
     Parameters
@@ -116,19 +133,27 @@ def shares(run: Callable[[], Any], phases: Mapping[str, tuple[str, str]]) -> dic
     with ExitStack() as changed:
         for name, (owner, attribute) in phases.items():
             place = pkgutil.resolve_name(owner)
-            changed.enter_context(patch.object(place, attribute, _timed(getattr(place, attribute), name, seconds)))
+            changed.enter_context(
+                patch.object(place, attribute, _timed(getattr(place, attribute), name, seconds, device))
+            )
+        settle(device)
         begun = time.perf_counter()
         run()
+        settle(device)
         total = time.perf_counter() - begun
     return {name: spent / total for name, spent in seconds.items()} | {"rest": 1 - sum(seconds.values()) / total}
 
 
-def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
+def _timed(
+    function: Callable[..., Any], name: str, seconds: dict[str, float], device: torch.device
+) -> Callable[..., Any]:
     def timed(*arguments: Any, **named: Any) -> Any:
+        settle(device)
         begun = time.perf_counter()
         try:
             return function(*arguments, **named)
         finally:
+            settle(device)
             seconds[name] += time.perf_counter() - begun
 
     return timed

@@ -24,13 +24,24 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_contenders_agree_and_ratios_come_first(
-    speed: Any, small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr(speed, "BATCH", 4)
+    speed: Any, small_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parts = ["--parts", "beams", "item_tokens", "catalogue"]
     speed.main(
-        ["--quick", "--runs", "1", "--threads", "1", "--json", "--out", str(tmp_path / "r.json"), *parts], small_dataset
+        [
+            "--quick",
+            "--runs",
+            "1",
+            "--threads",
+            "1",
+            "--batch",
+            "4",
+            "--json",
+            "--out",
+            str(tmp_path / "r.json"),
+            *parts,
+        ],
+        small_dataset,
     )
     record = json.loads(capsys.readouterr().out)
     assert record == json.loads((tmp_path / "r.json").read_text("utf-8"))
@@ -55,14 +66,13 @@ def test_every_way_to_tune_learns_the_same_examples(
     speed: Any, name: str, fresh_backbone: Callable[[], Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuning = importlib.import_module("tuning_speed")
-    monkeypatch.setattr(tuning, "BATCH", 4)
     monkeypatch.setattr(tuning, "PADDED", 32)
     torch.manual_seed(0)
     examples = [(f"What comes after {n}?", title) for n, title in enumerate(["Heat", "Alien", "Fargo", "Jaws"])]
     backbone = fresh_backbone()
     tuned = backbone if name == "flanrec" else importlib.import_module("peers").plain_model(backbone)
     before = tuning.held_out_loss(tuned, examples)
-    assert tuning.CONTENDERS[name](tuned, examples, 4) > 0
+    assert tuning.CONTENDERS[name](tuned, examples, 4, 4) > 0
     assert tuning.held_out_loss(tuned, examples) < 0.9 * before
 
 
