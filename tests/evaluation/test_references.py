@@ -7,6 +7,7 @@ from flanrec.backbone import Backbone
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.evaluation.references import reference_reports, zero_shot_report
+from flanrec.generation.engines import TorchEngine
 from flanrec.recommender import RecommenderSettings
 
 ITEMS = {"item_id": ["a", "b", "c", "d", "e"], "title": ["Ash", "Birch", "Cedar", "Dogwood", "Elm"]}
@@ -78,7 +79,7 @@ def test_zero_shot_lists_are_those_of_the_exact_title_probabilities(
     ids = [ids[at] for at in np.sort(np.random.default_rng(3).choice(len(ids), 4, replace=False))]
     prompter = make_prompter(backbone, Catalogue.from_dataset(train, backbone.tokenizer), settings)
     asked = people(train, ids)
-    scores = WordReading(backbone, prompter, 1).scores(asked, normalisation="vocabulary")
+    scores = WordReading(TorchEngine(backbone), prompter, 1).scores(asked, normalisation="vocabulary")
     for row, person in enumerate(asked):
         scores[row, person.items] = -np.inf
     relevant = test.sequences(ids)

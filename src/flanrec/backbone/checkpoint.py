@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,6 +107,14 @@ class Backbone:
     def token_count(self, text: str) -> int:
         """Count the tokens of a text, the end token ``</s>`` included."""
         return len(self.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
+    def weights_digest(self) -> str:
+        """Return a SHA-256 of all weights, rounded to bf16: what was made from others differs."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.model.state_dict().items()):
+            rounded = weight.detach().to("cpu", torch.bfloat16).contiguous()
+            digest.update(name.encode() + rounded.view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def head_is_separate(self) -> bool:

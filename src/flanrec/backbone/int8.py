@@ -2,11 +2,11 @@
 
 Weights are rounded per output, activations per token. One scale for a whole batch of activations, which
 is what dynamic quantisation usually means, ruins a T5: a few of its states are a hundred times the rest.
+Large channels are evened out before (:mod:`flanrec.backbone.smoothing`).
 """
 
 from __future__ import annotations
 
-import copy
 import warnings
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flanrec.backbone.checkpoint import Backbone
+from flanrec.backbone.smoothing import smoothed
 from flanrec.errors import SettingsError
 
 _HEAD_ROWS = 2048
@@ -38,7 +39,7 @@ def quantised(backbone: Backbone) -> Backbone:
         )
     if hasattr(backbone.model, "peft_config"):
         raise SettingsError("the backbone carries an adapter; merge() it before it is quantised")
-    model = copy.deepcopy(backbone.model).requires_grad_(False).eval()
+    model = smoothed(backbone).model
     head = model.get_output_embeddings()
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):

@@ -12,6 +12,7 @@ from flanrec.catalogue.people import people
 from flanrec.data import Dataset
 from flanrec.evaluation.protocol import evaluate_ranking, evaluate_scores
 from flanrec.evaluation.report import Report
+from flanrec.generation.engines import TorchEngine
 from flanrec.metrics import UserItems
 from flanrec.recommender import RecommenderSettings
 from flanrec.recommender.prompting import make_prompter
@@ -61,7 +62,7 @@ def zero_shot_report(
         drawn = np.random.default_rng(seed).choice(len(ids), users, replace=False)
         ids = [ids[at] for at in np.sort(drawn)]
     catalogue = Catalogue.from_dataset(known, backbone.tokenizer)
-    reading = WordReading(backbone, make_prompter(backbone, catalogue, settings), settings.num_beams)
+    reading = WordReading(TorchEngine(backbone), make_prompter(backbone, catalogue, settings), settings.num_beams)
     asked = people(known, ids)
     # By its own probabilities, without the popularity that the tuned model's branches start from.
     ranked, _ = reading.top(

@@ -28,7 +28,7 @@ from flanrec.catalogue.closed import ClosedRows
 from flanrec.catalogue.trie import Children, TitleTrie
 from flanrec.errors import SettingsError
 from flanrec.generation.decoder import TreeDecoder
-from flanrec.generation.forest import next_token_log_probabilities, plant
+from flanrec.generation.forest import plant
 from flanrec.generation.head import Head, Normalisation
 
 Ints = NDArray[np.int64]
@@ -251,7 +251,7 @@ class _Search:
         rows = [(forest.flat(user, n), row[1:]) for user in range(len(rest)) for n, row in enumerate(rest[user])]
         nodes = np.concatenate([path for path, _ in rows])
         targets = np.concatenate([np.asarray(target, dtype=np.int64) for _, target in rows])
-        gained = next_token_log_probabilities(self.head, states, nodes, targets)
+        gained = self.head.next_token(states.flatten(0, 1), nodes, targets)
         starts = np.cumsum([0] + [len(path) for path, _ in rows[:-1]])
         self._file(ending.user, ending.low, ending.score + np.add.reduceat(gained, starts))
         return beams.at(~decided)

@@ -98,11 +98,6 @@ class TreeDecoder:
             depths=self.depths[users],
         )
 
-    def restarted(self) -> TreeDecoder:
-        """The same prompts without any node decoded; the original stays as it is."""
-        empty = [(keys[:, :, :0], values[:, :, :0]) for keys, values in self.past]
-        return replace(self, past=empty, visible=self.visible[:, :0, :0], depths=self.depths[:, :0])
-
     def extend(self, tokens: Ints, parents: Ints, counts: Ints | None = None) -> Tensor:
         """Decode further nodes of every user.
 
@@ -148,10 +143,12 @@ class TreeDecoder:
             told = attend(attention, queries, *self.cross[number], self.source_mask)
             hidden = hidden + attention.o(rows.gather(told))
             hidden = block.layer[2](hidden)
-        hidden = rows.spread(stack.final_layer_norm(hidden))
-        # mT5 has no such flag, and never scales.
+        return self.scaled(rows.spread(stack.final_layer_norm(hidden)))
+
+    def scaled(self, states: Tensor) -> Tensor:
+        """Decoder states as the head wants them; mT5 has no such flag, and never scales."""
         scaled = getattr(self.model.config, "scale_decoder_outputs", False)
-        return hidden * self.model.config.d_model**-0.5 if scaled else hidden
+        return states * self.model.config.d_model**-0.5 if scaled else states
 
     def _grow(self, parents: Ints) -> None:
         """Give the new nodes their depth and their ancestors."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from flanrec.generation.decoder import ROOT
-from flanrec.generation.head import Head
 
 Ints = NDArray[np.int64]
 
@@ -90,20 +88,3 @@ def _filled(rows: list[list[int]], width: int, value: int) -> Ints:
     for number, row in enumerate(rows):
         filled[number, : len(row)] = row
     return filled
-
-
-def next_token_log_probabilities(head: Head, states: Tensor, nodes: Ints, tokens: Ints) -> NDArray[np.float64]:
-    """The log-probability of one token after each node, each state going through the head once.
-
-    Parameters
-    ----------
-    states : [n_users, n, d_model]
-    nodes : int64[n_pairs], positions in the flattened states
-    tokens : int64[n_pairs]
-    """
-    distinct, state = np.unique(nodes, return_inverse=True)
-    order = np.argsort(state, kind="stable")
-    scores = np.empty(len(nodes))
-    chosen = states.flatten(0, 1)[distinct]
-    scores[order] = head.log_probabilities(chosen, state[order], tokens[order])
-    return scores

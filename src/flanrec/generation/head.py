@@ -94,6 +94,23 @@ class Head:
                 scores[first:last] = self._among_all(part, rows[first:last] - start, tokens[first:last])
         return scores
 
+    def next_token(self, states: Tensor, nodes: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The log-probability of one token after each node, each state going through the output layer once.
+
+        Not for ``trie``, where the other tokens that may follow count.
+
+        Parameters
+        ----------
+        states : [n_states, d_model]
+        nodes : int64[n_pairs], positions in the states, any order
+        tokens : int64[n_pairs]
+        """
+        distinct, state = np.unique(nodes, return_inverse=True)
+        order = np.argsort(state, kind="stable")
+        scores = np.empty(len(nodes))
+        scores[order] = self.log_probabilities(states[self._index(distinct)], state[order], tokens[order])
+        return scores
+
     def _among_all(self, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-probabilities over all rows of the weight, which goes through block by block."""
         order = np.argsort(tokens, kind="stable")
@@ -102,6 +119,11 @@ class Head:
         first = 0
         for project, width in self._blocks:
             logits = project(states).float()
+            if self._rounded:
+                # What weighs most in the sum is read from the table: its rounding would not average out.
+                top = logits.argmax(dim=1, keepdim=True)
+                exact = (states * self._weight[first + top[:, 0]]).sum(dim=1, keepdim=True)
+                logits.scatter_(1, top, exact)
             # log_softmax makes one pass where logsumexp makes four; at the peak little cancels.
             totals.append(logits.amax(dim=1) - torch.log_softmax(logits, dim=1).amax(dim=1))
             if not self._rounded:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from flanrec.backbone import Backbone
 from flanrec.catalogue.closed import ClosedRows
+from flanrec.catalogue.token_rows import TokenRows
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import DataError, SettingsError
 from flanrec.generation.decoder import TreeDecoder
 from flanrec.generation.encoding import decoder_starts, encoded_batches
-from flanrec.generation.forest import Forest, next_token_log_probabilities, plant
 from flanrec.generation.head import Head, Normalisation
+from flanrec.generation.paths import Paths, path_states
 
 Ints = NDArray[np.int64]
 Rows = Sequence[Sequence[int]]
@@ -39,7 +40,7 @@ def title_log_probabilities(
     normalisation: Normalisation = "vocabulary",
     weights: NDArray[np.float64] | None = None,
     batch_size: int = 8,
-    titles_at_once: int = 64,
+    titles_at_once: int = 256,
     max_length: int = 512,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -81,7 +82,7 @@ def title_log_probabilities(
     """
     trie = TitleTrie.build(token_rows, eos=int(backbone.tokenizer.eos_token_id), weights=weights)
     head = Head(backbone.model, trie, normalisation)
-    wanted = _candidate_matrix(candidates, len(prompts), len(token_rows))
+    wanted = candidate_matrix(candidates, len(prompts), len(token_rows))
     starts = decoder_starts(backbone.model, backbone.tokenizer, prefixes, len(prompts))
     row_of = trie.rows_of(np.arange(len(token_rows)))
     barred = list(excluded) if excluded is not None else [()] * len(prompts)
@@ -91,70 +92,60 @@ def title_log_probabilities(
     for users, hidden, mask in encoded_batches(backbone.model, backbone.tokenizer, prompts, batch_size, max_length):
         ready = TreeDecoder.start(backbone.model, hidden, mask)
         closed = ClosedRows(trie, [barred[int(user)] for user in users])
-        for first in range(0, wanted.shape[1], titles_at_once):
-            part = wanted[users, first : first + titles_at_once]
-            rows = np.where(part >= 0, row_of[part] if len(row_of) else -1, -1)
-            found = _score_rows(ready, head, trie, closed, rows, [starts[int(user)] for user in users])
-            owner, place = np.nonzero(part >= 0)
-            items = part[owner, place]
+        owner, place = np.nonzero(wanted[users] >= 0)
+        items = wanted[users[owner], place]
+        rows = row_of[items]
+        # Neighbours of the trie share most of their beginnings; users take part alike in each pass.
+        order = np.lexsort((owner, rows))
+        size = max(1, titles_at_once * len(users))
+        for first in range(0, len(order), size):
+            part = order[first : first + size]
+            found = _score_rows(ready, head, trie, closed, owner[part], rows[part], [starts[user] for user in users])
             if normalisation == "trie":
-                found[owner, place] += closed.log_shares(owner, items)
-            found[owner, place] = np.where(closed.excluded(owner, items), -np.inf, found[owner, place])
-            scores[users, first : first + titles_at_once] = found
+                found += closed.log_shares(owner[part], items[part])
+            found = np.where(closed.excluded(owner[part], items[part]), -np.inf, found)
+            scores[users[owner[part]], place[part]] = found
         if progress is not None:
             progress(len(users))
     return scores
 
 
 def _score_rows(
-    decoder: TreeDecoder, head: Head, trie: TitleTrie, closed: ClosedRows, rows: Ints, starts: Rows
+    ready: TreeDecoder, head: Head, trie: TitleTrie, closed: ClosedRows, users: Ints, rows: Ints, starts: Rows
 ) -> NDArray[np.float64]:
-    """The log-probabilities of trie rows int64[n_users, m], -1 for none: float64[n_users, m]."""
-    user, column = np.nonzero(rows >= 0)
-    scores = np.full(rows.shape, -np.inf)
-    if not len(user):
-        return scores
-    row = rows[user, column]
+    """The log-probability of a trie row for a user: all float64[n_pairs], after the user's forced beginning."""
     # Under the trie's normalisation the tokens after the last fork are certain.
-    scored = trie.fork_depths[row] if head.normalisation == "trie" else trie.lengths[row]
-    texts: list[list[list[int]]] = [[] for _ in starts]
-    for at, title, count in zip(user.tolist(), row.tolist(), scored.tolist(), strict=True):
-        texts[at].append([*starts[at], *trie.tokens_of(title)[: max(count - 1, 0)]])
-    forest = plant(texts)
-    states = decoder.restarted().extend(forest.tokens, forest.parents, forest.counts)
-    nodes = _title_nodes(forest, starts, scored, user)
-    owner = np.repeat(np.arange(len(row)), scored)
+    scored = (trie.fork_depths if head.normalisation == "trie" else trie.lengths)[rows]
+    owner = np.repeat(np.arange(len(rows)), scored)
     depth = np.arange(len(owner)) - np.repeat(np.cumsum(scored) - scored, scored)
+    begun = np.array([len(start) for start in starts], dtype=np.int64)[users]
+    texts = np.full((len(rows), int((begun + np.maximum(scored - 1, 0)).max(initial=0))), -1, dtype=np.int64)
+    for user, start in enumerate(starts):
+        texts[users == user, : len(start)] = start
+    read = depth < scored[owner] - 1
+    texts[owner[read], (begun[owner] + depth)[read]] = trie.rows.at(rows[owner[read]], depth[read])
+    paths = Paths.of(users, texts)
+    states = path_states(ready, paths)
+    nodes = paths.nodes[owner, begun[owner] + depth - 1]
     if head.normalisation == "trie":
-        gained = _among_children(head, trie, closed, states, nodes, row[owner], depth)
+        gained = _among_children(head, trie, closed, states, paths, nodes, rows[owner], depth)
     else:
-        gained = next_token_log_probabilities(head, states, nodes, trie.rows.at(row[owner], depth))
-    scores[user, column] = np.bincount(owner, weights=gained, minlength=len(row))
-    return scores
-
-
-def _title_nodes(forest: Forest, starts: Rows, scored: Ints, user: Ints) -> Ints:
-    """The flat positions of the nodes that predict each scored token of each title."""
-    seen = [0] * len(starts)
-    nodes = [np.zeros(0, dtype=np.int64)]
-    for owner, count in zip(user.tolist(), scored.tolist(), strict=True):
-        nodes.append(forest.flat(owner, seen[owner])[len(starts[owner]) - 1 :][:count])
-        seen[owner] += 1
-    return np.concatenate(nodes)
+        gained = head.next_token(states, nodes, trie.rows.at(rows[owner], depth))
+    return np.bincount(owner, weights=gained, minlength=len(rows)).astype(np.float64)
 
 
 def _among_children(
-    head: Head, trie: TitleTrie, closed: ClosedRows, states: Tensor, nodes: Ints, rows: Ints, depths: Ints
+    head: Head, trie: TitleTrie, closed: ClosedRows, states: Tensor, paths: Paths, nodes: Ints, rows: Ints, depths: Ints
 ) -> NDArray[np.float64]:
-    """What :func:`next_token_log_probabilities` gives, normalised over each trie node's children."""
+    """What :meth:`Head.next_token` gives, normalised over each trie node's children."""
     gained = np.zeros(len(nodes))
-    flat = states.flatten(0, 1)
     for depth in np.unique(depths):
         here = np.flatnonzero(depths == depth)
         distinct, first, state = np.unique(nodes[here], return_index=True, return_inverse=True)
         children = trie.children(*trie.ranges(rows[here[first]], int(depth)), int(depth))
-        priors = closed.log_priors(distinct[children.parent] // states.shape[1], children)
-        listed = head.log_probabilities(flat[distinct], children.parent, children.token, priors)
+        priors = closed.log_priors(paths.users[distinct[children.parent]], children)
+        chosen = states[torch.as_tensor(distinct, device=states.device)]
+        listed = head.log_probabilities(chosen, children.parent, children.token, priors)
         span = len(trie) + 1
         taken = np.searchsorted(children.parent * span + children.low, state * span + rows[here], side="right") - 1
         gained[here] = listed[taken]
@@ -216,16 +207,17 @@ def yes_no_logits(
     answers = weight[torch.as_tensor([*yes_ids, *no_ids], device=weight.device)]
     logits = np.empty(len(prompts), dtype=np.float32)
     for chosen, hidden, mask in encoded_batches(model, tokenizer, list(pairs_of), batch_size, max_length):
-        forest = plant([[starts[pair] for pair in pairs[each]] for each in chosen])
-        states = TreeDecoder.start(model, hidden, mask).extend(forest.tokens, forest.parents, forest.counts)
-        owner = [(row, n, pair) for row, each in enumerate(chosen) for n, pair in enumerate(pairs[each])]
-        last = torch.as_tensor([forest.paths[row][n][-1] for row, n, _ in owner], device=states.device)
-        at = states[torch.as_tensor([row for row, _, _ in owner], device=states.device), last]
-        both = torch.nn.functional.linear(at, answers).float()
+        asked = [pair for each in chosen for pair in pairs[each]]
+        users = np.repeat(np.arange(len(chosen)), [len(pairs[each]) for each in chosen])
+        begun = TokenRows.of([starts[pair] for pair in asked])
+        paths = Paths.of(users, begun.padded(np.arange(len(asked))).astype(np.int64))
+        states = path_states(TreeDecoder.start(model, hidden, mask), paths)
+        last = paths.nodes[np.arange(len(asked)), begun.lengths - 1]
+        both = torch.nn.functional.linear(states[torch.as_tensor(last, device=states.device)], answers).float()
         yes, no = both[:, : len(yes_ids)].logsumexp(dim=1), both[:, len(yes_ids) :].logsumexp(dim=1)
-        logits[[pair for _, _, pair in owner]] = (yes - no).cpu().numpy()
+        logits[asked] = (yes - no).cpu().numpy()
         if progress is not None:
-            progress(len(owner))
+            progress(len(asked))
     return logits
 
 
@@ -235,7 +227,7 @@ def first_token_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(int(row[0]) for row in rows if row))
 
 
-def _candidate_matrix(candidates: Sequence[Sequence[int]] | Ints | None, n_users: int, n_items: int) -> Ints:
+def candidate_matrix(candidates: Sequence[Sequence[int]] | Ints | None, n_users: int, n_items: int) -> Ints:
     if candidates is None:
         return np.tile(np.arange(n_items), (n_users, 1))
     if len(candidates) != n_users:

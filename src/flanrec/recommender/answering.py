@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flanrec.backbone import Backbone
 from flanrec.catalogue.people import Person
 from flanrec.errors import SettingsError
+from flanrec.generation.engines import Engine, TorchEngine, make_engine
 from flanrec.ranking.features import Features
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
@@ -42,6 +43,29 @@ class Answering:
         self.settings = settings or RecommenderSettings()
         self.reports: dict[str, TrainingReport] = {}
         self._parts: Parts | None = None
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the T5 to spell titles and to answer yes or no; the backbone itself unless another was chosen."""
+        if self._engine is None:
+            self._engine = TorchEngine(self.backbone)
+        return self._engine
+
+    def use_engine(self, name: str | Path) -> None:
+        """Choose the engine.
+
+        Parameters
+        ----------
+        name
+            ``torch``, ``int8``, or a folder that ``flanrec export ctranslate2`` wrote of this model.
+
+        Raises
+        ------
+        SettingsError, CheckpointError
+            See `make_engine`.
+        """
+        self._engine = make_engine(name, self.backbone)
 
     @property
     def parts(self) -> Parts:
@@ -188,9 +212,9 @@ class Answering:
     @property
     def word_reading(self) -> WordReading:
         """Generation under the trie."""
-        return WordReading(self.backbone, self.parts.prompter, self.settings.num_beams, self.settings.search_nodes)
+        return WordReading(self.engine, self.parts.prompter, self.settings.num_beams, self.settings.search_nodes)
 
     @property
     def match_reading(self) -> MatchReading:
         """P(yes)."""
-        return MatchReading(self.backbone, self.parts.prompter, self.parts.rates, self.parts.calibration)
+        return MatchReading(self.engine, self.parts.prompter, self.parts.rates, self.parts.calibration)

@@ -138,6 +138,7 @@ class Recommender(Answering):
         kept = None if folder is None else Path(folder)
         fitted = fit(self.backbone, self.settings, train, validation, folder=kept, resume=resume, callbacks=callbacks)
         self.backbone, self.reports, self._parts = fitted.backbone, fitted.reports, fitted.parts
+        self._engine = None
         return self
 
     def recommend(

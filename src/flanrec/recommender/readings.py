@@ -10,19 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
-from flanrec.generation import (
-    Normalisation,
-    first_token_ids,
-    generate_items,
-    title_log_probabilities,
-    yes_no_logits,
-)
+from flanrec.generation import Normalisation, first_token_ids
+from flanrec.generation.engines import Engine
 from flanrec.metrics import top_k
 from flanrec.recommender.calibration import Calibration
 
@@ -158,8 +152,8 @@ class TokenReading:
 class WordReading:
     """Spells titles under the catalogue's trie."""
 
-    def __init__(self, backbone: Backbone, prompter: Prompter, num_beams: int, max_nodes: int = 0) -> None:
-        self.backbone = backbone
+    def __init__(self, engine: Engine, prompter: Prompter, num_beams: int, max_nodes: int = 0) -> None:
+        self.engine = engine
         self.prompter = prompter
         self.num_beams = num_beams
         self.max_nodes = max_nodes
@@ -190,8 +184,7 @@ class WordReading:
         Under the trie's normalisation the search is exact up to `max_nodes` nodes a user.
         """
         trie = self.prompter.catalogue.trie
-        return generate_items(
-            self.backbone,
+        return self.engine.top_titles(
             self.prompts(users, asking),
             trie if allowed is None else trie.only(np.flatnonzero(allowed).tolist()),
             k=k,
@@ -213,8 +206,7 @@ class WordReading:
     ) -> Floats:
         """The exact log-probability of titles, of all or of each user's candidates: float32 [n_users, n]."""
         catalogue = self.prompter.catalogue
-        return title_log_probabilities(
-            self.backbone,
+        return self.engine.title_log_probabilities(
             self.prompts(users, asking),
             catalogue.token_rows,
             candidates=candidates,
@@ -227,14 +219,14 @@ class WordReading:
 class MatchReading:
     """Says how probable it is that a user likes an item."""
 
-    def __init__(self, backbone: Backbone, prompter: Prompter, rates: LikeRates, calibration: Calibration) -> None:
-        self.backbone = backbone
+    def __init__(self, engine: Engine, prompter: Prompter, rates: LikeRates, calibration: Calibration) -> None:
+        self.engine = engine
         self.prompter = prompter
         self.rates = rates
         self.calibration = calibration
         words = prompter.templates[0].wording.words
-        self.yes_ids = first_token_ids(backbone.tokenizer, [words["yes"]])
-        self.no_ids = first_token_ids(backbone.tokenizer, [words["no"]])
+        self.yes_ids = first_token_ids(engine.tokenizer, [words["yes"]])
+        self.no_ids = first_token_ids(engine.tokenizer, [words["no"]])
 
     def prompts(self, users: Sequence[Person], items: Sequence[int]) -> list[str]:
         """The question about each pair."""
@@ -256,14 +248,8 @@ class MatchReading:
             if progress is not None:
                 progress(len(users))
             return rule, np.zeros(len(users))
-        words = yes_no_logits(
-            self.backbone.model,
-            self.backbone.tokenizer,
-            self.prompts(users, items),
-            None,
-            self.yes_ids,
-            self.no_ids,
-            progress=progress,
+        words = self.engine.yes_no_logits(
+            self.prompts(users, items), None, self.yes_ids, self.no_ids, progress=progress
         )
         return rule, words.astype(np.float64)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from flanrec.backbone import Backbone
+from flanrec.generation.engines import TorchEngine
 from flanrec.recommender.calibration import Calibration
 from flanrec.recommender.readings import MatchReading
 from flanrec.recommender.stages.material import Material
@@ -22,7 +23,7 @@ def calibrate(backbone: Backbone, material: Material) -> Calibration:
     rows = np.flatnonzero(~np.isnan(material.answer_ratings))
     if not len(rows):
         return begin
-    reading = MatchReading(backbone, material.prompter, material.rates, begin)
+    reading = MatchReading(TorchEngine(backbone), material.prompter, material.rates, begin)
     rule, words = reading.odds([material.asked[row] for row in rows], material.first_answers[rows].tolist())
     liked = material.answer_ratings[rows] >= material.settings.liked_rating
     if silent:

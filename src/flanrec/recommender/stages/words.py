@@ -13,6 +13,7 @@ from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import add_lora, merge
 from flanrec.errors import CheckpointError
 from flanrec.generation import first_token_ids
+from flanrec.generation.engines import TorchEngine
 from flanrec.recommender.readings import WordReading
 from flanrec.recommender.stages.material import Callbacks, Material
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingReport, Weighted
@@ -51,7 +52,7 @@ def tune_words(
     asked = material.asked[:_GENERATION_USERS]
 
     def measure() -> dict[str, float]:
-        reading = WordReading(backbone, material.prompter, settings.num_beams, settings.search_nodes)
+        reading = WordReading(TorchEngine(backbone), material.prompter, settings.num_beams, settings.search_nodes)
         items, _ = reading.top(asked, 10, excluded=[user.items for user in asked])
         return {"ndcg@10": material.ranking(items, slice(0, len(asked)))}
 
