@@ -51,6 +51,7 @@ BATCH = 16
 BEAMS = 10
 PAIRS_AT_ONCE = 32
 PEER = "transformers"
+RERANKER = "pair by pair"
 
 
 @dataclass
@@ -219,17 +220,27 @@ def item_tokens(bench: Bench, beams: dict[str, Timing]) -> None:
 def catalogue(bench: Bench) -> None:
     """Exact scores of every title for one user."""
     prompt, rows = bench.prompts[0], bench.catalogue.token_rows
+
+    def ours(backbone: Backbone) -> Callable[[], Any]:
+        return lambda: title_log_probabilities(backbone, [prompt], rows)[0]
+
     work: dict[str, Callable[[], Any]] = {
-        "pair by pair": lambda: peers.rerank(bench.plain, prompt, rows, batch_size=PAIRS_AT_ONCE),
-        "shared prefixes": lambda: title_log_probabilities(bench.backbone, [prompt], rows, titles_at_once=2048)[0],
+        RERANKER: lambda: peers.rerank(bench.plain, prompt, rows, batch_size=PAIRS_AT_ONCE)
     }
+    work |= {name: ours(engine) for name, engine in bench.engines().items()}
     timings, results = bench.alternate(work)
-    expected, found = results["pair by pair"], results["shared prefixes"]
-    bench.ratios["exact_catalogue"] = ratio(timings["pair by pair"], timings["shared prefixes"])
+    if "int8" in timings:
+        timings["int8"].gflop = timings["float32"].gflop
+    expected = results.pop(RERANKER)
+    bench.ratios["exact_catalogue"] = ratio(timings[RERANKER], timings["float32"])
     bench.keep(
         "catalogue", timings, 1, titles=len(rows), batch=PAIRS_AT_ONCE,
-        largest_difference=float(np.abs(found - expected).max()),
-        largest_relative_difference=float(np.abs(found / expected - 1).max()),
+        times={name: ratio(timings[RERANKER], timings[name]) for name in results},
+        largest_difference={name: float(np.abs(found - expected).max()) for name, found in results.items()},
+        mean_relative_difference={name: float(np.abs(found / expected - 1).mean()) for name, found in results.items()},
+        largest_relative_difference={
+            name: float(np.abs(found / expected - 1).max()) for name, found in results.items()
+        },
     )  # fmt: skip
 
 
@@ -288,7 +299,8 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     torch.set_num_threads(asked.threads)
     quick = asked.quick
     bench = Bench(
-        asked.runs or (2 if quick else 5), users=asked.batch if quick else 3 * asked.batch, steps=3 if quick else 9,
+        asked.runs or (2 if quick else 5), users=asked.batch if quick else 3 * asked.batch,
+        steps=asked.steps or (3 if quick else 5),
         threads=asked.threads, batch=asked.batch, data=flanrec.load_dataset("ml-100k") if data is None else data,
         name=asked.backbone, device=str(choose_device(asked.device)),
     )  # fmt: skip
@@ -321,6 +333,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="fewer runs and users: under ten minutes")
     options.add_argument("--runs", type=int, default=None)
+    options.add_argument("--steps", type=int, default=None, help="of a tuning run; the first is not timed")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--batch", type=int, default=BATCH, help="users decoded together, examples of a tuning step")
     options.add_argument("--backbone", default="offline")

@@ -40,7 +40,7 @@ def title_log_probabilities(
     normalisation: Normalisation = "vocabulary",
     weights: NDArray[np.float64] | None = None,
     batch_size: int = 8,
-    titles_at_once: int = 256,
+    titles_at_once: int | None = None,
     max_length: int = 512,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -62,8 +62,11 @@ def title_log_probabilities(
     normalisation : Normalisation
     weights : float64[n_items], optional
         Of the trie that the rows make; they count under ``trie`` alone.
-    batch_size, titles_at_once : int
-        Users, and titles of each, that go through the decoder together; memory grows with the product.
+    batch_size : int
+        Users whose prompts are encoded together.
+    titles_at_once : int, optional
+        Titles of each of them that go through the decoder together; memory grows with the product of both.
+        By default what suits the caches of a CPU, or fills a GPU.
     max_length : int
         Longest prompt in tokens.
     progress : function, optional
@@ -97,7 +100,7 @@ def title_log_probabilities(
         rows = row_of[items]
         # Neighbours of the trie share most of their beginnings; users take part alike in each pass.
         order = np.lexsort((owner, rows))
-        size = max(1, titles_at_once * len(users))
+        size = max(1, (titles_at_once or _titles_at_once(hidden.device)) * len(users))
         for first in range(0, len(order), size):
             part = order[first : first + size]
             found = _score_rows(ready, head, trie, closed, owner[part], rows[part], [starts[user] for user in users])
@@ -108,6 +111,10 @@ def title_log_probabilities(
         if progress is not None:
             progress(len(users))
     return scores
+
+
+def _titles_at_once(device: torch.device) -> int:
+    return 128 if device.type == "cpu" else 2048
 
 
 def _score_rows(
