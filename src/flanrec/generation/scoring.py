@@ -65,8 +65,8 @@ def title_log_probabilities(
     batch_size : int
         Users whose prompts are encoded together.
     titles_at_once : int, optional
-        Titles of each of them that go through the decoder together; memory grows with the product of both.
-        By default what suits the caches of a CPU, or fills a GPU.
+        Titles of them all that go through the decoder together; memory grows with it. By default what suits the
+        caches of a CPU, or fills a GPU.
     max_length : int
         Longest prompt in tokens.
     progress : function, optional
@@ -98,9 +98,9 @@ def title_log_probabilities(
         owner, place = np.nonzero(wanted[users] >= 0)
         items = wanted[users[owner], place]
         rows = row_of[items]
-        # Neighbours of the trie share most of their beginnings; users take part alike in each pass.
-        order = np.lexsort((owner, rows))
-        size = max(1, (titles_at_once or _titles_at_once(hidden.device)) * len(users))
+        # A user's neighbours in the trie share most of their beginnings.
+        order = np.lexsort((rows, owner))
+        size = titles_at_once or _titles_at_once(hidden.device)
         for first in range(0, len(order), size):
             part = order[first : first + size]
             found = _score_rows(ready, head, trie, closed, owner[part], rows[part], [starts[user] for user in users])
@@ -114,7 +114,7 @@ def title_log_probabilities(
 
 
 def _titles_at_once(device: torch.device) -> int:
-    return 128 if device.type == "cpu" else 2048
+    return 128 if device.type == "cpu" else 4096
 
 
 def _score_rows(
