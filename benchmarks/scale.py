@@ -3,8 +3,11 @@
     python benchmarks/scale.py --sizes 1000 10000 100000 1000000 --out benchmarks/records/scale.json
 
 Titles are made up of the words of MovieLens-100K's, as often and as many as there, each with a year. For each size: the
-trie built, saved, mapped and given a thousand more items, and constrained beams for the same users. The last column but
-one is what a user costs beside the model's own matrix products.
+trie built, saved, mapped and given a thousand more items, and constrained beams for the same users. The last column is
+what a user costs beside the model's own matrix products.
+
+Item-token vectors are made up by mixing those of two movies with a little noise. For each size: the ten best items of
+users of the log, one user at a time and many together, and the share of the truly best that is found.
 """
 
 from __future__ import annotations
@@ -19,18 +22,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 import flanrec
 from flanrec.artefact import write_text_atomically
 from flanrec.backbone import Backbone, load_backbone
+from flanrec.backbone.prompts import PromptEncoder
+from flanrec.catalogue import Catalogue
+from flanrec.catalogue.factors import transition_factors
+from flanrec.catalogue.item_tokens import ItemTokens, ItemTokenSettings
+from flanrec.catalogue.nearest import IndexSettings, ItemIndex
+from flanrec.catalogue.people import people
+from flanrec.catalogue.prompter import Prompter
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.generation import generate_items
+from flanrec.instructions import Templates
+from flanrec.recommender.readings import TokenReading
 from quality import machine
 from timing import Timing, shares
 
+Floats = NDArray[np.float32]
+
 USERS = 16
+ASKED = 256
 BEAMS = 10
 ADDED = 1000
 
@@ -103,6 +119,56 @@ def measured(backbone: Backbone, known: Sequence[str], size: int, runs: int) -> 
     }
 
 
+def token_vectors(backbone: Backbone, data: flanrec.Dataset) -> tuple[Floats, Floats, Floats]:
+    """Vectors and biases of the data's items, and states of its users: float32 [n, width], [n], [n_users, width]."""
+    settings = ItemTokenSettings()
+    catalogue = Catalogue.from_dataset(data, backbone.tokenizer)
+    factors = transition_factors(data.sequences(), settings.rank, damping=settings.damping, seed=0)
+    tokens = ItemTokens.build(backbone, catalogue, factors, settings).eval()
+    prompter = Prompter(catalogue, (Templates.load("en"),), backbone.token_count, noun="movie", nouns="movies")
+    users = people(data)[:ASKED]
+    reading = TokenReading(tokens, PromptEncoder(backbone), prompter)
+    with torch.inference_mode():
+        states = reading.states(users, reading.prompts(users)).numpy()
+        return tokens.outputs().numpy(), tokens.bias.numpy(), states
+
+
+def mixed(vectors: Floats, bias: Floats, count: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """As many made-up items, each between two of the given ones."""
+    rng = np.random.default_rng(seed)
+    one, other = rng.integers(len(vectors), size=(2, count))
+    share = rng.random((count, 1), dtype=np.float32)
+    noise = 0.1 * vectors.std(axis=0)
+    made = vectors[one]
+    made *= share
+    for first in range(0, count, 100_000):
+        part = slice(first, first + 100_000)
+        made[part] += (1 - share[part]) * vectors[other[part]]
+        made[part] += noise * rng.standard_normal(made[part].shape, dtype=np.float32)
+    return made, share[:, 0] * bias[one] + (1 - share[:, 0]) * bias[other]
+
+
+def nearest(vectors: Floats, bias: Floats, states: Floats, runs: int) -> dict[str, Any]:
+    """The figures of item tokens at one size."""
+    whole = ItemIndex(vectors, bias, IndexSettings(exact_below=len(vectors)))
+    index, build = timed(lambda: ItemIndex(vectors, bias))
+
+    def alone(asked: ItemIndex, users: int) -> float:
+        return float(np.median([timed(lambda at=at: asked.top(states[at : at + 1], BEAMS))[1] for at in range(users)]))
+
+    index.top(states, BEAMS)
+    together = Timing([timed(lambda: index.top(states, BEAMS))[1] for _ in range(runs)])
+    return {
+        "items": len(vectors),
+        "exact": index.exact,
+        "build_seconds": build,
+        "user_ms": 1e3 * alone(index, len(states)),
+        "user_ms_scoring_all": 1e3 * alone(whole, 10),
+        "together": together.to_dict(len(states)),
+        "recall": index.recall(states, BEAMS),
+    }
+
+
 def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = None) -> None:
     """Measure every size, print, record."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,8 +179,9 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     asked = options.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     backbone = load_backbone("offline", device="cpu")
-    known = (flanrec.load_dataset("ml-100k") if data is None else data).items["title"].to_list()
-    record: dict[str, Any] = {"machine": machine(), "users": USERS, "beams": BEAMS, "sizes": []}
+    data = flanrec.load_dataset("ml-100k") if data is None else data
+    known = data.items["title"].to_list()
+    record: dict[str, Any] = {"machine": machine(), "users": USERS, "beams": BEAMS, "sizes": [], "item_tokens": []}
     view = Table(title="Scale")
     for name in (
         "items",
@@ -133,6 +200,20 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             f"{size:,}", f"{row['build_seconds']:.2f}", f"{row['add_1000_seconds']:.3f}",
             f"{row['bytes_per_item']:.0f}", f"{row['token_bytes_per_item']:.0f}", f"{row['decode']['per_second']:.2f}",
             f"{1e3 * row['phases']['rest'] * row['decode']['seconds'] / USERS:.1f} ms",
+        )  # fmt: skip
+        if asked.out is not None:
+            write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+    Console(width=120).print(view)
+    vectors, bias, states = token_vectors(backbone, data)
+    view = Table(title="Ten best items by item tokens")
+    for name in ("items", "build, s", "ms a user, alone", "together", "scoring all", "recall"):
+        view.add_column(name, justify="right")
+    for size in asked.sizes:
+        row = nearest(*mixed(vectors, bias, size), states, asked.runs)
+        record["item_tokens"].append(row)
+        view.add_row(
+            f"{size:,}", f"{row['build_seconds']:.1f}", f"{row['user_ms']:.2f}",
+            f"{1e3 / row['together']['per_second']:.2f}", f"{row['user_ms_scoring_all']:.2f}", f"{row['recall']:.4f}",
         )  # fmt: skip
         if asked.out is not None:
             write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")

@@ -84,8 +84,10 @@ def test_growth_is_measured_on_made_up_titles(
     scale.main(
         ["--sizes", "40", "400", "--runs", "1", "--threads", "1", "--out", str(tmp_path / "r.json")], small_dataset
     )
-    sizes = json.loads((tmp_path / "r.json").read_text("utf-8"))["sizes"]
-    assert [row["items"] for row in sizes] == [40, 400]
+    record = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    sizes = record["sizes"]
+    assert [row["items"] for row in sizes] == [row["items"] for row in record["item_tokens"]] == [40, 400]
+    assert all(row["recall"] == 1.0 and row["exact"] and row["user_ms"] > 0 for row in record["item_tokens"])
     assert sizes[1]["bytes_per_item"] < 60
     assert all(row["decode"]["per_second"] > 0 and row["phases"]["rest"] > 0 for row in sizes)
     assert "users a second" in capsys.readouterr().out

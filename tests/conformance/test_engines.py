@@ -181,5 +181,5 @@ def test_folders_of_other_weights_and_others_things_are_refused(
     other.save(tmp_path / "backbone")
     with pytest.raises(CheckpointError, match="not a CTranslate2 model"):
         make_engine(tmp_path / "backbone", other)
-    with pytest.raises(CheckpointError, match="no folder"):
+    with pytest.raises(SettingsError, match="neither torch nor int8 nor a folder"):
         make_engine("nowhere", other)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flanrec.backbone.encoder import attend, split_heads
+from flanrec.backbone.encoder import attend, split_heads, through
 from flanrec.backbone.rows import Rows
 
 
@@ -40,25 +41,31 @@ def decoder_states(
     told_bias = torch.zeros(prompt_mask.shape, device=stream.device).masked_fill(prompt_mask == 0, -math.inf)
     hidden: Tensor = stack.dropout(stream)
     bias = barrier
+    told_bias = told_bias[:, None, None, :]
     for block in stack.block:
-        layer, attention = block.layer[0], block.layer[0].SelfAttention
+        attention = block.layer[0].SelfAttention
         if attention.has_relative_attention_bias:
             bias = attention.compute_bias(*barrier.shape[-2:]) + barrier
-        normed = layer.layer_norm(hidden)
-        queries, keys, values = (
-            split_heads(attention, rows.spread(project(normed))) for project in (attention.q, attention.k, attention.v)
-        )
-        hidden = hidden + layer.dropout(attention.o(rows.gather(attend(attention, queries, keys, values, bias))))
-        layer, attention = block.layer[1], block.layer[1].EncDecAttention
-        queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
-        keys, values = (
-            split_heads(attention, prompt_rows.spread(project(told))) for project in (attention.k, attention.v)
-        )
-        found = rows.gather(attend(attention, queries, keys, values, told_bias[:, None, None, :]))
-        hidden = hidden + layer.dropout(attention.o(found))
-        hidden = block.layer[2](hidden)
+        hidden = through(stack, partial(_block, block, rows, prompt_rows), hidden, bias, told, told_bias)
     states: Tensor = stack.dropout(stack.final_layer_norm(hidden))
     return states
+
+
+def _block(
+    block: Any, rows: Rows, prompt_rows: Rows, hidden: Tensor, bias: Tensor, told: Tensor, told_bias: Tensor
+) -> Tensor:
+    layer, attention = block.layer[0], block.layer[0].SelfAttention
+    normed = layer.layer_norm(hidden)
+    queries, keys, values = (
+        split_heads(attention, rows.spread(project(normed))) for project in (attention.q, attention.k, attention.v)
+    )
+    hidden = hidden + layer.dropout(attention.o(rows.gather(attend(attention, queries, keys, values, bias))))
+    layer, attention = block.layer[1], block.layer[1].EncDecAttention
+    queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
+    keys, values = (split_heads(attention, prompt_rows.spread(project(told))) for project in (attention.k, attention.v))
+    seen = rows.gather(attend(attention, queries, keys, values, told_bias))
+    found: Tensor = block.layer[2](hidden + layer.dropout(attention.o(seen)))
+    return found
 
 
 def causal(length: int, device: torch.device) -> Tensor:

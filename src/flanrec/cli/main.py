@@ -14,12 +14,14 @@ from typer.main import get_command
 
 import flanrec
 from flanrec.cli import data, instructions
+from flanrec.cli.batch import batch
 from flanrec.cli.compare import compare
 from flanrec.cli.config import PREFIX
 from flanrec.cli.demo import demo
 from flanrec.cli.doctor import doctor
 from flanrec.cli.evaluate import evaluate
 from flanrec.cli.explain import explain
+from flanrec.cli.export import export
 from flanrec.cli.match import match
 from flanrec.cli.rank_new import rank_new
 from flanrec.cli.recommend import recommend
@@ -45,9 +47,11 @@ for _name, _command in (
     ("evaluate", evaluate),
     ("compare", compare),
     ("recommend", recommend),
+    ("batch", batch),
     ("match", match),
     ("rank-new", rank_new),
     ("explain", explain),
+    ("export", export),
     ("doctor", doctor),
 ):
     app.command(_name, context_settings={"auto_envvar_prefix": PREFIX})(_command)

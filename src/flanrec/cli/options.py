@@ -149,12 +149,20 @@ class Saved:
 
     model: Annotated[Path, typer.Option("--model", help="Folder that flanrec train wrote.")]
     device: DeviceOption = "auto"
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", help="What spells titles and answers yes or no: torch, int8, or a folder of flanrec export."
+        ),
+    ] = "torch"
     config: ConfigOption = None
     as_json: JsonOption = False
 
     def load(self) -> Recommender:
         """The recommender, or `CheckpointError` where the folder holds none."""
-        return load_model(self.model, self.device)
+        recommender = load_model(self.model, self.device)
+        recommender.use_engine(self.engine)
+        return recommender
 
 
 @dataclass(frozen=True)

@@ -52,20 +52,20 @@ class Answering:
             self._engine = TorchEngine(self.backbone)
         return self._engine
 
-    def use_engine(self, name: str | Path) -> None:
+    def use_engine(self, engine: str | Path | Engine) -> None:
         """Choose the engine.
 
         Parameters
         ----------
-        name
-            ``torch``, ``int8``, or a folder that ``flanrec export ctranslate2`` wrote of this model.
+        engine
+            ``torch``, ``int8``, a folder that ``flanrec export ctranslate2`` wrote of this model, or an engine.
 
         Raises
         ------
         SettingsError, CheckpointError
             See `make_engine`.
         """
-        self._engine = make_engine(name, self.backbone)
+        self._engine = make_engine(engine, self.backbone) if isinstance(engine, str | Path) else engine
 
     @property
     def parts(self) -> Parts:

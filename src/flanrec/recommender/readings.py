@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
 from flanrec.catalogue.like_rates import LikeRates
+from flanrec.catalogue.nearest import IndexSettings, ItemIndex
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
 from flanrec.generation import Normalisation, first_token_ids
@@ -88,6 +90,15 @@ class TokenReading:
         self.batch_size = batch_size
         self.outputs = outputs
 
+    @cached_property
+    def index(self) -> ItemIndex | None:
+        """Finds the best of a large catalogue's items without scoring them all; made when it is first asked for."""
+        settings = IndexSettings()
+        if self.outputs is None or self.tokens.n_items <= settings.exact_below:
+            return None
+        bias = self.tokens.bias.detach().float().cpu().numpy()
+        return ItemIndex(self.outputs.detach().float().cpu().numpy(), bias, settings)
+
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
         """The instruction of each user as the encoder reads it."""
         words = []
@@ -105,8 +116,7 @@ class TokenReading:
     ) -> Iterator[tuple[slice, Floats]]:
         """Yield slices of the users with their log-probabilities float32 [users, n_items] of coming next."""
         asked = each_asking(asking, len(users))
-        for first in range(0, len(users), self.batch_size):
-            part = slice(first, min(first + self.batch_size, len(users)))
+        for part in self._parts(users):
             yield part, self._scores(users[part], self.prompts(users[part], asked[part]))
 
     def scores(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> Floats:
@@ -122,12 +132,18 @@ class TokenReading:
         return self.scores(users, asking) - self.scores(users, plain)
 
     @torch.inference_mode()
-    def _scores(self, users: Sequence[Person], prompts: list[str]) -> Floats:
+    def states(self, users: Sequence[Person], prompts: Sequence[str]) -> torch.Tensor:
+        """What is compared with the items' outputs, after each user's history: float32 [n_users, width]."""
         device = self.tokens.bias.device
         items, lengths = pad_histories([user.items for user in users], self.tokens.settings.window, device)
-        states = self.tokens(items, *self.encoder.encode(prompts))
-        last = states[torch.arange(len(users), device=device), lengths]
-        found: Floats = self.tokens.logits(last, self.outputs).log_softmax(dim=1).float().cpu().numpy()
+        read = self.tokens(items, *self.encoder.encode(prompts))
+        last: torch.Tensor = read[torch.arange(len(users), device=device), lengths]
+        return last
+
+    @torch.inference_mode()
+    def _scores(self, users: Sequence[Person], prompts: list[str]) -> Floats:
+        logits = self.tokens.logits(self.states(users, prompts), self.outputs)
+        found: Floats = logits.log_softmax(dim=1).float().cpu().numpy()
         return found
 
     def top(
@@ -139,14 +155,30 @@ class TokenReading:
         excluded: Sequence[Ints] | None = None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[Ints, Floats]:
-        """The `k` best items of each user, as `generate_items` returns them."""
+        """The `k` best items of each user, as `generate_items` returns them.
+
+        Of a catalogue too large to be scored whole, scores are log-probabilities up to a constant of each user, and
+        the lists are as near to the truth as `ItemIndex.recall` says.
+        """
+        shape = (len(users), k)
+        if self.index is None or allowed is not None:
+            return filled(
+                shape,
+                (
+                    (part, *top_k(found, k, closed_items(found.shape, excluded and excluded[part], allowed)))
+                    for part, found in self.batches(users, asking)
+                ),
+            )
+        index, asked = self.index, each_asking(asking, len(users))
+        read = ((part, self.states(users[part], self.prompts(users[part], asked[part]))) for part in self._parts(users))
         return filled(
-            (len(users), k),
-            (
-                (part, *top_k(found, k, closed_items(found.shape, excluded and excluded[part], allowed)))
-                for part, found in self.batches(users, asking)
-            ),
+            shape,
+            ((part, *index.top(states.cpu().numpy(), k, excluded and excluded[part])) for part, states in read),
         )
+
+    def _parts(self, users: Sequence[Person]) -> Iterator[slice]:
+        for first in range(0, len(users), self.batch_size):
+            yield slice(first, min(first + self.batch_size, len(users)))
 
 
 class WordReading:

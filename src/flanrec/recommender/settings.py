@@ -59,6 +59,8 @@ class WordTuning(_Settings):
     """Peak rate."""
     optimizer: OptimizerName = "adamw"
     """See TrainerSettings."""
+    activation_checkpointing: bool = False
+    """Keep only each block's input for the gradient and compute the rest again: less memory, a third more time."""
     start_gain: float = Field(default=0.1, gt=0)
     """What the scale of the T5's logits is multiplied with before tuning; 1 keeps its zero-shot preferences."""
     answers: int = Field(default=8, ge=1)

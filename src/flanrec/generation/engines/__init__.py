@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flanrec.backbone import Backbone
+from flanrec.errors import SettingsError
 from flanrec.generation.engines.base import Engine
 from flanrec.generation.engines.torch import TorchEngine
 
@@ -21,14 +22,19 @@ def make_engine(name: str | Path, backbone: Backbone) -> Engine:
     Raises
     ------
     SettingsError
-        The backbone cannot be rounded, or the extra of an engine is not installed.
+        There is no such engine or folder, the backbone cannot be rounded, or the extra of an engine is not installed.
     CheckpointError
-        There is no such folder, or it is damaged.
+        The folder is damaged, or was made from other weights.
     """
     if name == "torch":
         return TorchEngine(backbone)
     if name == "int8":
         return TorchEngine.int8(backbone)
+    if not Path(name).is_dir():
+        raise SettingsError(
+            f"the engine {str(name)!r} is neither torch nor int8 nor a folder; "
+            "write one with `flanrec export ctranslate2`"
+        )
     from flanrec.generation.engines.ctranslate2 import CTranslate2Engine
 
     return CTranslate2Engine(name, backbone)

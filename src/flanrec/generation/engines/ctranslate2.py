@@ -21,6 +21,7 @@ from flanrec.backbone.smoothing import smoothed
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import CheckpointError, DataError, SettingsError
 from flanrec.generation.engines.base import Floats, Ints, Rows
+from flanrec.generation.engines.parity import Gate, Parity
 from flanrec.generation.head import Normalisation
 from flanrec.generation.scoring import candidate_matrix
 from flanrec.metrics import top_k
@@ -30,7 +31,9 @@ Quantisation = Literal["float32", "int8"]
 _TEXTS_AT_ONCE = 64
 
 
-def export(backbone: Backbone, folder: Path | str, *, quantisation: Quantisation = "int8") -> None:
+def export(
+    backbone: Backbone, folder: Path | str, *, quantisation: Quantisation = "int8", gate: Gate | None = None
+) -> Parity | None:
     """Write a backbone as a CTranslate2 model with its tokenizer; all or nothing.
 
     Parameters
@@ -40,13 +43,15 @@ def export(backbone: Backbone, folder: Path | str, *, quantisation: Quantisation
     folder : path
     quantisation : "float32" or "int8"
         Of the weights.
+    gate : Gate, optional
+        Compares what was written before it is put in place; the result goes into the manifest.
 
     Raises
     ------
     SettingsError
         The extra is not installed, or the backbone is in another format.
     CheckpointError
-        The folder holds files of somebody else.
+        The folder holds files of somebody else, or the gate finds too large a difference.
     """
     _library()
     from ctranslate2.converters import transformers as converters
@@ -61,7 +66,7 @@ def export(backbone: Backbone, folder: Path | str, *, quantisation: Quantisation
         spec = converters._MODEL_LOADERS[type(model.config).__name__](model, backbone.tokenizer)
     spec.validate()
     spec.optimize(quantization=quantisation)
-    about = {
+    about: dict[str, Any] = {
         "kind": KIND,
         "quantisation": quantisation,
         "backbone": backbone.source.name,
@@ -71,6 +76,11 @@ def export(backbone: Backbone, folder: Path | str, *, quantisation: Quantisation
         (draft / "model").mkdir()
         spec.save(str(draft / "model"))
         backbone.tokenizer.save_pretrained(draft / "tokenizer")
+        if gate is None:
+            return None
+        parity = gate.check(CTranslate2Engine._opened(draft, quantisation), quantisation)
+        about["parity"] = parity.to_dict()
+    return parity
 
 
 class CTranslate2Engine:
@@ -93,7 +103,6 @@ class CTranslate2Engine:
     """
 
     def __init__(self, folder: Path | str, backbone: Backbone | None = None, threads: int = 0) -> None:
-        library = _library()
         folder = Path(folder)
         about = verify_manifest(folder)
         if about.get("kind") != KIND:
@@ -106,10 +115,20 @@ class CTranslate2Engine:
                 f"{folder} was made from other weights than the model's, perhaps before it was tuned again; "
                 "write it anew with `flanrec export ctranslate2`"
             )
-        self.name = f"{KIND} {about['quantisation']}"
+        self._open(folder, about["quantisation"], threads)
+
+    @classmethod
+    def _opened(cls, folder: Path, quantisation: str) -> CTranslate2Engine:
+        """What a folder holds that is not sealed yet."""
+        engine = cls.__new__(cls)
+        engine._open(folder, quantisation, 0)
+        return engine
+
+    def _open(self, folder: Path, quantisation: str, threads: int) -> None:
+        self.name = f"{KIND} {quantisation}"
         self.tokenizer: Any = load_tokenizer(folder / "tokenizer")
-        compute = "int8_float32" if about["quantisation"] == "int8" else "float32"
-        self._model: Any = library.Translator(
+        compute = "int8_float32" if quantisation == "int8" else "float32"
+        self._model: Any = _library().Translator(
             str(folder / "model"), compute_type=compute, intra_threads=threads or torch.get_num_threads()
         )
 

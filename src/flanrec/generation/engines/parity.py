@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 
 from flanrec.errors import CheckpointError
-from flanrec.generation.engines.base import Engine, Rows
+from flanrec.generation.engines.base import Floats, Rows
 from flanrec.metrics import top_k
+
+
+class ScoresTitles(Protocol):
+    """The part of an engine that is compared."""
+
+    name: str
+
+    def title_log_probabilities(self, prompts: Sequence[str], token_rows: Rows) -> Floats:
+        """The log-probability of every title for every prompt."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,38 @@ class Parity:
             )
 
 
-def compare_engines(first: Engine, second: Engine, prompts: Sequence[str], token_rows: Rows, k: int = 10) -> Parity:
+@dataclass(frozen=True)
+class Gate:
+    """What lets an engine pass that says what another one says.
+
+    Attributes
+    ----------
+    first : an engine
+        The truth.
+    prompts, token_rows
+        On what both are compared.
+    """
+
+    first: ScoresTitles
+    prompts: Sequence[str]
+    token_rows: Rows
+
+    def check(self, second: ScoresTitles, number_format: str) -> Parity:
+        """Compare, with the tolerance of a number format.
+
+        Raises
+        ------
+        CheckpointError
+            They differ too much.
+        """
+        parity = compare_engines(self.first, second, self.prompts, self.token_rows)
+        parity.require(TOLERANCES[number_format], second.name)
+        return parity
+
+
+def compare_engines(
+    first: ScoresTitles, second: ScoresTitles, prompts: Sequence[str], token_rows: Rows, k: int = 10
+) -> Parity:
     """Score titles of a catalogue for prompts with both.
 
     Parameters

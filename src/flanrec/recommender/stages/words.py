@@ -11,6 +11,7 @@ import torch
 from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import add_lora, merge
+from flanrec.backbone.encoder import recompute_blocks
 from flanrec.errors import CheckpointError
 from flanrec.generation import first_token_ids
 from flanrec.generation.engines import TorchEngine
@@ -79,7 +80,11 @@ def tune_words(
         callbacks=callbacks("words"),
         identity=material.identity,
     )
-    report = trainer.fit(resume=resume)
+    recompute_blocks(backbone.model, words.activation_checkpointing)
+    try:
+        report = trainer.fit(resume=resume)
+    finally:
+        recompute_blocks(backbone.model, False)
     backbone = merge(backbone) if words.method == "lora" else backbone
     if folder is not None:
         with saving(folder / _WORDS_DONE, {"kind": "stage", **material.identity}) as draft:

@@ -1,0 +1,96 @@
+"""What a coarser number format costs: one saved model's lists and match probabilities by every engine, same users.
+
+    flanrec demo --out runs/demo
+    python benchmarks/engines.py --model runs/demo/model --out benchmarks/records/engines.json
+
+MovieLens-100K, leave-one-out; the model must not know the last event of any user, as the demo's does not. Titles are
+spelled under the trie, and the match probability is judged on held-out ratings. Differences to float32 are paired by
+user, with bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import flanrec
+from flanrec.artefact import write_text_atomically
+from flanrec.backbone.hardware import has_fast_bf16
+from flanrec.evaluation.models import evaluate_model, match_reports
+from flanrec.generation.engines import TorchEngine
+from flanrec.metrics.intervals import paired_bootstrap
+from flanrec.recommender import Recommender
+from quality import machine, refuse_leak
+
+METRIC = "ndcg@10"
+
+
+def measured(recommender: Recommender, test: flanrec.Dataset, users: int | None) -> dict[str, Any]:
+    """NDCG@10 of spelled titles a user, the match figures, and seconds, with the engine in use."""
+    begun = time.perf_counter()
+    report = evaluate_model(recommender, test, (10,), "generate", users=users)
+    seconds = time.perf_counter() - begun
+    match, _ = match_reports(recommender, test)
+    return {
+        "per_user": report.per_user[METRIC],
+        "seconds": seconds,
+        "users": report.users,
+        "auc": match["auc"],
+        "calibration_error": match["expected_calibration_error"],
+    }
+
+
+def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = None) -> None:
+    """Measure, print, record."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=Path, required=True)
+    options.add_argument("--users", type=int, default=None, help="most users to ask; all by default")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--out", type=Path, default=None, help="write the record here")
+    asked = options.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    recommender = Recommender.load(asked.model, device="cpu")
+    test = flanrec.leave_one_out(flanrec.load_dataset("ml-100k") if data is None else data).test
+    refuse_leak(recommender, test)
+    engines = {"float32": TorchEngine(recommender.backbone), "int8": TorchEngine.int8(recommender.backbone)}
+    if has_fast_bf16(recommender.backbone.device):
+        coarse = Recommender.load(asked.model, device="cpu", precision="bf16")
+        engines["bf16"] = TorchEngine(coarse.backbone, "bf16")
+    record: dict[str, Any] = {"machine": machine(), "metric": METRIC, "engines": {}}
+    exact: Any = None
+    view = Table(title="Spelled titles and match by engine")
+    for name in ("engine", "users", "NDCG@10", "difference", "AUC", "calibration error", "seconds"):
+        view.add_column(name, justify="left" if name == "engine" else "right")
+    for name, engine in engines.items():
+        print(f"{name} …", file=sys.stderr, flush=True)
+        recommender.use_engine(engine)
+        found = measured(recommender, test, asked.users)
+        values = np.asarray(found.pop("per_user"))
+        exact = values if exact is None else exact
+        paired = paired_bootstrap(values, exact)
+        mean = float(np.nanmean(values))
+        record["engines"][name] = found | {
+            "value": mean, "difference": paired.value, "low": paired.low, "high": paired.high,
+            "relative": paired.value / float(np.nanmean(exact)),
+        }  # fmt: skip
+        view.add_row(
+            name, str(found["users"]), f"{mean:.4f}", f"{paired.value:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}]",
+            f"{found['auc']:.4f}", f"{found['calibration_error']:.4f}", f"{found['seconds']:.0f}",
+        )  # fmt: skip
+        if asked.out is not None:
+            write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+    Console(width=120).print(view)
+
+
+if __name__ == "__main__":
+    main()

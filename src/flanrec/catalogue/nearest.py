@@ -1,0 +1,158 @@
+"""The items of highest score among a million: exact where that is fast, else by a graph of neighbours.
+
+A score is the product of a user's state and an item's vector. Of many items most can be left out unseen: a graph over
+shortened vectors (usearch, extra ``fast``) names some hundreds that may be the best, and these are scored in full. So
+what comes out has its exact score, and only whether it comes out is approximate; :meth:`ItemIndex.recall` says how far.
+
+References
+----------
+Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small world
+graphs", 2018. Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation for
+inner-product spaces", 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from flanrec.errors import SettingsError
+from flanrec.metrics import top_k
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+class IndexSettings(BaseModel):
+    """Size and care of the search."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    exact_below: int = Field(default=100_000, ge=0)
+    """Catalogues up to this size are scored whole."""
+    width: int = Field(default=96, ge=1)
+    """Columns of the shortened vectors."""
+    candidates: int = Field(default=400, ge=1)
+    """Items of each user that are scored in full, beside those that are excluded."""
+    connectivity: int = Field(default=16, ge=2)
+    """Neighbours of each item in the graph."""
+    build_effort: int = Field(default=96, ge=1)
+    """Items looked at for each neighbour when the graph is built."""
+    seed: int = 0
+    """Of the sample that the columns are chosen by."""
+
+
+class ItemIndex:
+    """Items by their vectors.
+
+    Parameters
+    ----------
+    vectors : float32 [n_items, width]
+        See :meth:`ItemTokens.outputs`.
+    bias : float32 [n_items]
+        Added to each item's product.
+    settings : IndexSettings
+    threads : int
+        For building and searching; 0 for as many as torch has.
+
+    Raises
+    ------
+    SettingsError
+        The catalogue is too large to be scored whole, and the extra is not installed.
+    """
+
+    def __init__(
+        self, vectors: Floats, bias: Floats, settings: IndexSettings | None = None, *, threads: int = 0
+    ) -> None:
+        self.settings = settings or IndexSettings()
+        self.vectors, self.bias = np.ascontiguousarray(vectors, dtype=np.float32), np.asarray(bias, dtype=np.float32)
+        self._threads = threads or torch.get_num_threads()
+        self._graph: Any = None
+        if len(vectors) > self.settings.exact_below:
+            self._build()
+
+    def _build(self) -> None:
+        settings = self.settings
+        try:
+            from usearch.index import Index
+        except ImportError as problem:
+            raise SettingsError(
+                f"{len(self.vectors):,} items are too many to score them all; pip install 'flanrec[fast]' for usearch, "
+                "or raise exact_below"
+            ) from problem
+        rng = np.random.default_rng(settings.seed)
+        sample = self.vectors[rng.choice(len(self.vectors), min(len(self.vectors), 20_000), replace=False)]
+        _, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
+        self._axes = np.ascontiguousarray(axes[:, ::-1][:, : settings.width], dtype=np.float32)
+        short = np.column_stack([self.vectors @ self._axes, self.bias])
+        # With a column that makes all of one length, the largest product is the nearest vector, which graphs are for.
+        lengths = np.square(short).sum(axis=1)
+        short = np.column_stack([short, np.sqrt(np.maximum(lengths.max() - lengths, 0.0))]).astype(np.float32)
+        self._graph = Index(
+            ndim=short.shape[1], metric="ip", dtype="f16", connectivity=settings.connectivity,
+            expansion_add=settings.build_effort, expansion_search=settings.candidates,
+        )  # fmt: skip
+        # The vectors' common length is taken out: half-precision numbers are densest around one.
+        self._graph.add(np.arange(len(short)), short / np.sqrt(lengths.max()), threads=self._threads)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every item is scored."""
+        return self._graph is None
+
+    def top(self, states: Floats, k: int, excluded: Sequence[Ints] | None = None) -> tuple[Ints, Floats]:
+        """The ``k`` items of highest score for each user.
+
+        Parameters
+        ----------
+        states : float32 [n_users, width]
+        k : int
+        excluded : of each user, catalogue indices that must not come, optional
+
+        Returns
+        -------
+        items : int64 [n_users, k]
+            Best first, equal scores by rising index; -1 where there is no further one.
+        scores : float32 [n_users, k]
+            The products with the bias; -inf where there is no item.
+        """
+        closed = [np.zeros(0, dtype=np.int64)] * len(states) if excluded is None else list(excluded)
+        if self.exact:
+            return self._whole(states, k, closed)
+        items = np.full((len(states), k), -1, dtype=np.int64)
+        scores = np.full((len(states), k), -np.inf, dtype=np.float32)
+        for user, (state, found) in enumerate(zip(states, self._candidates(states, k, closed), strict=True)):
+            open_ = np.setdiff1d(found, closed[user])
+            values = self.vectors[open_] @ state + self.bias[open_]
+            order = np.argsort(-values, kind="stable")[:k]
+            items[user, : len(order)], scores[user, : len(order)] = open_[order], values[order]
+        return items, scores
+
+    def recall(self, states: Floats, k: int) -> float:
+        """Mean share of each user's true ``k`` best items that :meth:`top` finds."""
+        found, _ = self.top(states, k)
+        nothing = [np.zeros(0, dtype=np.int64)] * len(states)
+        best, _ = self._whole(states, k, nothing)
+        return float(np.mean([np.isin(one, other).mean() for one, other in zip(best, found, strict=True)]))
+
+    def _whole(self, states: Floats, k: int, closed: Sequence[Ints]) -> tuple[Ints, Floats]:
+        scores = (torch.from_numpy(states) @ torch.from_numpy(self.vectors).T + torch.from_numpy(self.bias)).numpy()
+        for user, items in enumerate(closed):
+            scores[user, items] = -np.inf
+        found, values = top_k(scores, k)
+        return found, values.astype(np.float32)
+
+    def _candidates(self, states: Floats, k: int, closed: Sequence[Ints]) -> Ints:
+        """Items that may be among the best: int64 [n_users, n]."""
+        most = max((len(items) for items in closed), default=0)
+        count = min(len(self.vectors), max(self.settings.candidates, k) + most)
+        ones, zeros = np.ones((len(states), 1)), np.zeros((len(states), 1))
+        asked = np.column_stack([states @ self._axes, ones, zeros]).astype(np.float32)
+        asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
+        found = self._graph.search(asked, count, threads=self._threads).keys
+        return np.asarray(found, dtype=np.int64).reshape(len(states), -1)
