@@ -12,7 +12,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[offline,tune,search,baselines,report,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[offline,tune,search,baselines,report,fast,dev]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -29,13 +29,14 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses 2
 
 test-all: lint
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[oracle]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[oracle,export,distributed]'
 	$(BIN)/python -m pytest --numprocesses 2 -m ''
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/scale.py
+	test ! -d runs/demo/model || $(BIN)/python benchmarks/engines.py --model runs/demo/model
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

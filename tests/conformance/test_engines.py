@@ -17,7 +17,7 @@ from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import CheckpointError, SettingsError
 from flanrec.generation import first_token_ids
 from flanrec.generation.engines import Engine, TorchEngine, make_engine
-from flanrec.generation.engines.parity import TOLERANCES, Parity, Tolerance, compare_engines
+from flanrec.generation.engines.parity import TOLERANCES, Gate, Parity, Tolerance, compare_engines
 
 PROMPTS = [
     "Seen so far: Amber Harbour (1980), Basalt Quarry (1988). Which movie comes next?",
@@ -183,3 +183,18 @@ def test_folders_of_other_weights_and_others_things_are_refused(
         make_engine(tmp_path / "backbone", other)
     with pytest.raises(SettingsError, match="neither torch nor int8 nor a folder"):
         make_engine("nowhere", other)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("onnxscript") is None, reason="the extra 'export' is not installed")
+def test_onnx_graphs_say_what_the_model_says_at_every_length(
+    backbone: Backbone, small_catalogue: Catalogue, tmp_path: Path
+) -> None:
+    from flanrec.generation.engines.onnx import OnnxScorer, export
+
+    gate = Gate(TorchEngine(backbone), [*PROMPTS, "Yes?", "A movie. " * 40], small_catalogue.token_rows)
+    parity = export(backbone, tmp_path / "graphs", gate=gate)
+    assert parity is not None
+    assert parity.largest_difference < 1e-4
+    found = OnnxScorer(tmp_path / "graphs").title_log_probabilities(["Next?"], [[71, 1]])
+    assert found[0, 0] == pytest.approx(plain_scores(backbone, "Next?", [71, 1], []), abs=1e-3)

@@ -6,6 +6,8 @@ are opened once, by onnxruntime, to compare what they say with the model.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,11 +133,20 @@ def _write(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, names: lis
     """Export one graph whose first two dimensions may have any size, batches and source lengths alike everywhere."""
     batch, source, target = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "source", "target"))
     lengths = {"decoder_input_ids": target}
-    torch.onnx.export(
-        module, inputs, str(path), input_names=names, output_names=[output], opset_version=_OPSET, dynamo=True,
-        external_data=False, verbose=False,
-        dynamic_shapes=tuple({0: batch, 1: lengths.get(name, source)} for name in names),
-    )  # fmt: skip
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    try:
+        with warnings.catch_warnings():
+            # It tells of every package that it could do without, and of names that stand for one size.
+            warnings.simplefilter("ignore")
+            exporter.setLevel(logging.ERROR)
+            torch.onnx.export(
+                module, inputs, str(path), input_names=names, output_names=[output], opset_version=_OPSET,
+                dynamo=True, external_data=False, verbose=False,
+                dynamic_shapes=tuple({0: batch, 1: lengths.get(name, source)} for name in names),
+            )  # fmt: skip
+    finally:
+        exporter.setLevel(level)
 
 
 def _library() -> Any:
