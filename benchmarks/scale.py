@@ -1,6 +1,6 @@
 """How time and memory grow from a thousand items to a million.
 
-    python benchmarks/scale.py --sizes 1000 10000 100000 1000000 --out benchmarks/records/scale.json
+    python benchmarks/scale.py --model runs/demo/model --out benchmarks/records/scale.json
 
 Titles are made up of the words of MovieLens-100K's, as often and as many as there, each with a year. For each size: the
 trie built, saved, mapped and given a thousand more items, and constrained beams for the same users. The last column is
@@ -39,6 +39,7 @@ from flanrec.catalogue.prompter import Prompter
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.generation import generate_items
 from flanrec.instructions import Templates
+from flanrec.recommender import Recommender
 from flanrec.recommender.readings import TokenReading
 from quality import machine
 from timing import Timing, shares
@@ -46,7 +47,7 @@ from timing import Timing, shares
 Floats = NDArray[np.float32]
 
 USERS = 16
-ASKED = 256
+ASKED = 512
 BEAMS = 10
 ADDED = 1000
 
@@ -119,8 +120,18 @@ def measured(backbone: Backbone, known: Sequence[str], size: int, runs: int) -> 
     }
 
 
-def token_vectors(backbone: Backbone, data: flanrec.Dataset) -> tuple[Floats, Floats, Floats]:
-    """Vectors and biases of the data's items, and states of its users: float32 [n, width], [n], [n_users, width]."""
+def token_vectors(backbone: Backbone, data: flanrec.Dataset, model: Path | None) -> tuple[Floats, Floats, Floats]:
+    """Vectors and biases of the data's items, and states of its users: float32 [n, width], [n], [n_users, width].
+
+    Those of a saved recommender of the data; without one, as they are before tuning, when all users want much the same.
+    """
+    if model is not None:
+        saved = Recommender.load(model, device="cpu")
+        known = saved.people(data.interactions["user_id"].unique(maintain_order=True)[:ASKED].to_list())
+        reading = saved.parts.token_reading
+        with torch.inference_mode():
+            asked = reading.states(known, reading.prompts(known)).numpy()
+            return reading.tokens.outputs().numpy(), reading.tokens.bias.detach().numpy(), asked
     settings = ItemTokenSettings()
     catalogue = Catalogue.from_dataset(data, backbone.tokenizer)
     factors = transition_factors(data.sequences(), settings.rank, damping=settings.damping, seed=0)
@@ -150,8 +161,11 @@ def mixed(vectors: Floats, bias: Floats, count: int, seed: int = 0) -> tuple[Flo
 
 def nearest(vectors: Floats, bias: Floats, states: Floats, runs: int) -> dict[str, Any]:
     """The figures of item tokens at one size."""
-    whole = ItemIndex(vectors, bias, IndexSettings(exact_below=len(vectors)))
-    index, build = timed(lambda: ItemIndex(vectors, bias))
+    whole = ItemIndex(vectors, bias, settings=IndexSettings(exact_below=len(vectors)))
+    # The users who ask are not those whose states the index was made with.
+    half = len(states) // 2
+    index, build = timed(lambda: ItemIndex(vectors, bias, states[:half]))
+    states = states[half:]
 
     def alone(asked: ItemIndex, users: int) -> float:
         return float(np.median([timed(lambda at=at: asked.top(states[at : at + 1], BEAMS))[1] for at in range(users)]))
@@ -175,6 +189,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     options.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--model", type=Path, default=None, help="saved recommender whose item vectors are mixed")
     options.add_argument("--out", type=Path, default=None, help="write the record here, again after every size")
     asked = options.parse_args(arguments)
     torch.set_num_threads(asked.threads)
@@ -204,7 +219,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
         if asked.out is not None:
             write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
     Console(width=120).print(view)
-    vectors, bias, states = token_vectors(backbone, data)
+    vectors, bias, states = token_vectors(backbone, data, asked.model)
     view = Table(title="Ten best items by item tokens")
     for name in ("items", "build, s", "ms a user, alone", "together", "scoring all", "recall"):
         view.add_column(name, justify="right")

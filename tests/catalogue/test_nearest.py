@@ -42,7 +42,7 @@ def test_small_catalogues_are_scored_whole() -> None:
 @needs_usearch
 def test_the_graph_finds_nearly_all_with_true_scores() -> None:
     vectors, bias, states = drawn(5000)
-    index = ItemIndex(vectors, bias, IndexSettings(exact_below=1000, width=16, candidates=200), threads=1)
+    index = ItemIndex(vectors, bias, states, IndexSettings(exact_below=1000, width=16, candidates=200), threads=1)
     assert not index.exact
     assert index.recall(states, 10) > 0.97
     items, scores = index.top(states, 10)
@@ -54,7 +54,7 @@ def test_the_graph_finds_nearly_all_with_true_scores() -> None:
 @needs_usearch
 def test_excluded_items_never_come_and_others_take_their_place() -> None:
     vectors, bias, states = drawn(3000)
-    index = ItemIndex(vectors, bias, IndexSettings(exact_below=0, width=16, candidates=100), threads=1)
+    index = ItemIndex(vectors, bias, states, IndexSettings(exact_below=0, width=16, candidates=100), threads=1)
     best, _ = index.top(states, 10)
     items, _ = index.top(states, 10, list(best))
     assert not any(set(one) & set(other) for one, other in zip(best.tolist(), items.tolist(), strict=True))
@@ -63,6 +63,6 @@ def test_excluded_items_never_come_and_others_take_their_place() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "usearch.index", None)
-    vectors, bias, _ = drawn(20)
+    vectors, bias, states = drawn(20)
     with pytest.raises(SettingsError, match=r"flanrec\[fast\]"):
-        ItemIndex(vectors, bias, IndexSettings(exact_below=10))
+        ItemIndex(vectors, bias, states, IndexSettings(exact_below=10))

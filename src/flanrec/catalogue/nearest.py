@@ -33,16 +33,18 @@ class IndexSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    exact_below: int = Field(default=100_000, ge=0)
+    exact_below: int = Field(default=20_000, ge=0)
     """Catalogues up to this size are scored whole."""
-    width: int = Field(default=96, ge=1)
+    width: int = Field(default=48, ge=1)
     """Columns of the shortened vectors."""
     candidates: int = Field(default=400, ge=1)
     """Items of each user that are scored in full, beside those that are excluded."""
     connectivity: int = Field(default=16, ge=2)
     """Neighbours of each item in the graph."""
-    build_effort: int = Field(default=96, ge=1)
-    """Items looked at for each neighbour when the graph is built."""
+    build_effort: int = Field(default=128, ge=1)
+    """Items looked at for each new one when the graph is built."""
+    search_effort: int = Field(default=1200, ge=1)
+    """Items looked at in a search; at least as many as candidates."""
     seed: int = 0
     """Of the sample that the columns are chosen by."""
 
@@ -56,6 +58,9 @@ class ItemIndex:
         See :meth:`ItemTokens.outputs`.
     bias : float32 [n_items]
         Added to each item's product.
+    asked : float32 [n, width], optional
+        States of some users. Most directions in which items differ matter to no user: the shortened vectors keep
+        those in which the products with these states do.
     settings : IndexSettings
     threads : int
         For building and searching; 0 for as many as torch has.
@@ -67,16 +72,22 @@ class ItemIndex:
     """
 
     def __init__(
-        self, vectors: Floats, bias: Floats, settings: IndexSettings | None = None, *, threads: int = 0
+        self,
+        vectors: Floats,
+        bias: Floats,
+        asked: Floats | None = None,
+        settings: IndexSettings | None = None,
+        *,
+        threads: int = 0,
     ) -> None:
         self.settings = settings or IndexSettings()
         self.vectors, self.bias = np.ascontiguousarray(vectors, dtype=np.float32), np.asarray(bias, dtype=np.float32)
         self._threads = threads or torch.get_num_threads()
         self._graph: Any = None
         if len(vectors) > self.settings.exact_below:
-            self._build()
+            self._build(np.eye(vectors.shape[1], dtype=np.float32) if asked is None else asked)
 
-    def _build(self) -> None:
+    def _build(self, asked: Floats) -> None:
         settings = self.settings
         try:
             from usearch.index import Index
@@ -87,18 +98,17 @@ class ItemIndex:
             ) from problem
         rng = np.random.default_rng(settings.seed)
         sample = self.vectors[rng.choice(len(self.vectors), min(len(self.vectors), 20_000), replace=False)]
-        _, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
-        self._axes = np.ascontiguousarray(axes[:, ::-1][:, : settings.width], dtype=np.float32)
-        short = np.column_stack([self.vectors @ self._axes, self.bias])
+        self._of_items, self._of_states = _axes(sample, asked, settings.width)
+        short = np.column_stack([self.vectors @ self._of_items, self.bias])
         # With a column that makes all of one length, the largest product is the nearest vector, which graphs are for.
         lengths = np.square(short).sum(axis=1)
         short = np.column_stack([short, np.sqrt(np.maximum(lengths.max() - lengths, 0.0))]).astype(np.float32)
+        # The last column is long, and differences are small beside it: not for half precision.
         self._graph = Index(
-            ndim=short.shape[1], metric="ip", dtype="f16", connectivity=settings.connectivity,
-            expansion_add=settings.build_effort, expansion_search=settings.candidates,
+            ndim=short.shape[1], metric="ip", dtype="f32", connectivity=settings.connectivity,
+            expansion_add=settings.build_effort, expansion_search=max(settings.search_effort, settings.candidates),
         )  # fmt: skip
-        # The vectors' common length is taken out: half-precision numbers are densest around one.
-        self._graph.add(np.arange(len(short)), short / np.sqrt(lengths.max()), threads=self._threads)
+        self._graph.add(np.arange(len(short)), short, threads=self._threads)
 
     @property
     def exact(self) -> bool:
@@ -152,7 +162,20 @@ class ItemIndex:
         most = max((len(items) for items in closed), default=0)
         count = min(len(self.vectors), max(self.settings.candidates, k) + most)
         ones, zeros = np.ones((len(states), 1)), np.zeros((len(states), 1))
-        asked = np.column_stack([states @ self._axes, ones, zeros]).astype(np.float32)
-        asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
+        asked = np.column_stack([states @ self._of_states, ones, zeros]).astype(np.float32)
         found = self._graph.search(asked, count, threads=self._threads).keys
         return np.asarray(found, dtype=np.int64).reshape(len(states), -1)
+
+
+def _axes(items: Floats, asked: Floats, width: int) -> tuple[Floats, Floats]:
+    """What items and states are multiplied with, so that few columns keep most of the products between the two.
+
+    The best such pair comes from the second moments of both: those of the items, seen through the root of the
+    states'. A little of every direction is added, for states that are like none of these.
+    """
+    moments = (asked.T @ asked).astype(np.float64) / len(asked)
+    moments += 1e-4 * np.trace(moments) / len(moments) * np.eye(len(moments))
+    root = np.linalg.cholesky(moments)
+    _, turned = np.linalg.eigh(root.T @ (items.T @ items).astype(np.float64) @ root)
+    turned = turned[:, ::-1][:, :width]
+    return (root @ turned).astype(np.float32), np.linalg.solve(root.T, turned).astype(np.float32)

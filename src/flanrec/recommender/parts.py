@@ -18,7 +18,7 @@ from flanrec.catalogue import Catalogue
 from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
-from flanrec.catalogue.people import People
+from flanrec.catalogue.people import People, Person
 from flanrec.catalogue.prompter import Prompter
 from flanrec.catalogue.reviews import ReviewReader, Reviews
 from flanrec.catalogue.vectors import title_states
@@ -33,6 +33,9 @@ from flanrec.recommender.fused import behaviour_of, content_of, reviews_of, unit
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.readings import TokenReading
 from flanrec.recommender.settings import RecommenderSettings
+
+_SAMPLE = 512
+"""Users whose states say which directions of item vectors matter."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,11 @@ class Parts:
         """The item-token reading."""
         with torch.inference_mode():
             outputs = self.tokens.outputs()
-        return TokenReading(self.tokens, self.encoder, self.prompter, outputs=outputs)
+        return TokenReading(self.tokens, self.encoder, self.prompter, outputs=outputs, sample=self._some_people)
+
+    def _some_people(self) -> list[Person]:
+        ids = self.people.log.user_ids
+        return self.people.find(ids[:: max(1, len(ids) // _SAMPLE)][:_SAMPLE])
 
     @cached_property
     def people(self) -> People:

@@ -74,6 +74,8 @@ class TokenReading:
     ----------
     outputs
         Of the tokens, where they no longer change; else they are computed for every batch.
+    sample
+        Returns some users like those who will ask; only a large catalogue needs them.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class TokenReading:
         prompter: Prompter,
         batch_size: int = 64,
         outputs: torch.Tensor | None = None,
+        sample: Callable[[], Sequence[Person]] | None = None,
     ) -> None:
         self.tokens = tokens
         self.encoder = encoder
         self.prompter = prompter
         self.batch_size = batch_size
         self.outputs = outputs
+        self.sample = sample
 
     @cached_property
     def index(self) -> ItemIndex | None:
@@ -96,8 +100,12 @@ class TokenReading:
         settings = IndexSettings()
         if self.outputs is None or self.tokens.n_items <= settings.exact_below:
             return None
-        bias = self.tokens.bias.detach().float().cpu().numpy()
-        return ItemIndex(self.outputs.detach().float().cpu().numpy(), bias, settings)
+        vectors, bias = (one.detach().float().cpu().numpy() for one in (self.outputs, self.tokens.bias))
+        return ItemIndex(vectors, bias, None if self.sample is None else self._sampled(self.sample()), settings)
+
+    def _sampled(self, users: Sequence[Person]) -> Floats:
+        found = [self.states(users[part], self.prompts(users[part])).cpu().numpy() for part in self._parts(users)]
+        return np.concatenate(found)
 
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
         """The instruction of each user as the encoder reads it."""
