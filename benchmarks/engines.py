@@ -4,8 +4,8 @@
     python benchmarks/engines.py --model runs/demo/model --out benchmarks/records/engines.json
 
 MovieLens-100K, leave-one-out; the model must not know the last event of any user, as the demo's does not. Titles are
-spelled under the trie, and the match probability is judged on held-out ratings. Differences to float32 are paired by
-user, with bootstrap intervals.
+spelled under the trie, and the match probability is judged on held-out ratings. Rounding moves few titles of few users,
+so each user is asked in several wordings. Differences to float32 are paired by user, with bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -29,22 +29,26 @@ from flanrec.backbone.hardware import has_fast_bf16
 from flanrec.evaluation.models import evaluate_model, match_reports
 from flanrec.generation.engines import TorchEngine
 from flanrec.metrics.intervals import paired_bootstrap
-from flanrec.recommender import Recommender
+from flanrec.recommender import Asking, Recommender
 from quality import machine, refuse_leak
 
 METRIC = "ndcg@10"
 
 
-def measured(recommender: Recommender, test: flanrec.Dataset, users: int | None) -> dict[str, Any]:
+def measured(recommender: Recommender, test: flanrec.Dataset, users: int | None, wordings: int) -> dict[str, Any]:
     """NDCG@10 of spelled titles a user, the match figures, and seconds, with the engine in use."""
     begun = time.perf_counter()
-    report = evaluate_model(recommender, test, (10,), "generate", users=users)
+    reports = [
+        evaluate_model(recommender, test, (10,), "generate", users=users, asking=Asking(seed=seed))
+        for seed in range(wordings)
+    ]
     seconds = time.perf_counter() - begun
     match, _ = match_reports(recommender, test)
     return {
-        "per_user": report.per_user[METRIC],
+        "per_user": np.mean([report.per_user[METRIC] for report in reports], axis=0),
         "seconds": seconds,
-        "users": report.users,
+        "users": reports[0].users,
+        "wordings": wordings,
         "auc": match["auc"],
         "calibration_error": match["expected_calibration_error"],
     }
@@ -55,6 +59,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--users", type=int, default=None, help="most users to ask; all by default")
+    options.add_argument("--wordings", type=int, default=3, help="in which each user is asked")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--out", type=Path, default=None, help="write the record here")
     asked = options.parse_args(arguments)
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     for name, engine in engines.items():
         print(f"{name} …", file=sys.stderr, flush=True)
         recommender.use_engine(engine)
-        found = measured(recommender, test, asked.users)
+        found = measured(recommender, test, asked.users, asked.wordings)
         values = np.asarray(found.pop("per_user"))
         exact = values if exact is None else exact
         paired = paired_bootstrap(values, exact)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import polars as pl
 import pytest
 
 from flanrec.data import Dataset
-from flanrec.distributed import BatchJob, run_batch
+from flanrec.distributed import BatchJob, batch, run_batch
 from flanrec.distributed.batch import Worker, read_batch
 from flanrec.errors import CheckpointError, SettingsError
 from flanrec.recommender import Recommender
@@ -87,6 +88,7 @@ def test_what_was_answered_is_kept_and_the_rest_follows(
     with pytest.raises(KeyboardInterrupt):
         run_batch(job(model, tmp_path / "out"), users, part_size=10)
     first = (tmp_path / "out" / "part-000000.parquet").stat().st_mtime_ns
+    assert str(tmp_path) not in (tmp_path / "out" / "plan.json").read_text("utf-8")
     monkeypatch.setattr(Worker, "answer", answer)
     with pytest.raises(SettingsError, match="--resume goes on"):
         run_batch(job(model, tmp_path / "out"), users, part_size=10)
@@ -98,6 +100,36 @@ def test_what_was_answered_is_kept_and_the_rest_follows(
     assert found == {"users": 40, "rows": 200, "parts": 4, "answered_before": 2}
     assert (tmp_path / "out" / "part-000000.parquet").stat().st_mtime_ns == first
     assert read_batch(tmp_path / "out")["user_id"].n_unique() == 40
+
+
+def test_a_kill_before_the_seal_is_survived(
+    model: Path, users: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batch, "write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(job(model, tmp_path / "out"), users, part_size=20)
+    assert run_batch(job(model, tmp_path / "out"), users, part_size=20, resume=True)["answered_before"] == 2
+    assert read_batch(tmp_path / "out").height == 200
+
+
+def test_a_part_of_other_users_is_refused(model: Path, users: pl.DataFrame, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    run_batch(job(model, done), users, part_size=20)
+    answered = Worker.answer
+
+    def swapped(self: Worker, part: int) -> int:
+        count = answered(self, part)
+        shutil.copy(done / f"part-{1 - part:06}.parquet", tmp_path / "out" / f"part-{part:06}.parquet")
+        return count
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Worker, "answer", swapped)
+        with pytest.raises(CheckpointError, match="other users than planned"):
+            run_batch(job(model, tmp_path / "out"), users, part_size=20)
 
 
 def test_other_files_are_left_alone(model: Path, users: pl.DataFrame, tmp_path: Path) -> None:

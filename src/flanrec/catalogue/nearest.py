@@ -37,13 +37,13 @@ class IndexSettings(BaseModel):
     """Catalogues up to this size are scored whole."""
     width: int = Field(default=48, ge=1)
     """Columns of the shortened vectors."""
-    candidates: int = Field(default=400, ge=1)
+    candidates: int = Field(default=800, ge=1)
     """Items of each user that are scored in full, beside those that are excluded."""
     connectivity: int = Field(default=16, ge=2)
     """Neighbours of each item in the graph."""
     build_effort: int = Field(default=128, ge=1)
     """Items looked at for each new one when the graph is built."""
-    search_effort: int = Field(default=1200, ge=1)
+    search_effort: int = Field(default=2400, ge=1)
     """Items looked at in a search; at least as many as candidates."""
     seed: int = 0
     """Of the sample that the columns are chosen by."""

@@ -14,7 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,12 @@ def _planned(job: BatchJob, asked: pl.DataFrame, part_size: int, resume: bool) -
     folder = Path(job.folder)
     if (folder / MANIFEST).is_file():
         raise SettingsError(f"{folder} is finished already; give another folder, or remove it")
+    # No path of this machine: the model is known by its content.
     described = {
-        **{name: value for name, value in asdict(job).items() if name not in ("folder", "threads", "device")},
-        "weights": sha256_of(Path(job.model) / MANIFEST) if (Path(job.model) / MANIFEST).is_file() else "",
+        "k": job.k,
+        "reading": job.reading,
+        "engine": Path(job.engine).name,
+        "model": sha256_of(Path(job.model) / MANIFEST) if (Path(job.model) / MANIFEST).is_file() else "",
         "asked": str(asked.hash_rows(seed=0).sum()),
         "rows": asked.height,
         "part_size": part_size,
@@ -232,13 +235,18 @@ def _sealed(job: BatchJob, sizes: Sequence[int]) -> dict[str, Any]:
         path = _output(folder, part)
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; the same command with --resume writes it")
-        written, planned = pl.read_parquet(path), pl.read_parquet(_input(folder, part), columns=["user_id"])
-        answered = set(written["user_id"].to_list())
-        if not answered <= set(planned["user_id"].to_list()) or planned["user_id"].n_unique() != size:
-            raise CheckpointError(f"{path} has other users than planned; remove it, and run again with --resume")
+        written = pl.read_parquet(path)
+        # Inputs are dropped below once all is compared; a run that is killed in between finds some of them gone.
+        if _input(folder, part).is_file():
+            planned = pl.read_parquet(_input(folder, part), columns=["user_id"])
+            if (
+                planned["user_id"].n_unique() != size
+                or not written["user_id"].is_in(planned["user_id"].implode()).all()
+            ):
+                raise CheckpointError(f"{path} has other users than planned; remove it, and run again with --resume")
         rows += written.height
     found = {"users": sum(sizes), "rows": rows, "parts": len(sizes)}
-    shutil.rmtree(folder / "inputs")
+    shutil.rmtree(folder / "inputs", ignore_errors=True)
     write_manifest(folder, {"kind": "batch"} | found)
     return found
 
