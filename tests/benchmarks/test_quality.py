@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ import pytest
 
 from flanrec.data import Dataset, leave_one_out
 from flanrec.errors import DataError
-from flanrec.recommender.tables import joined
 
 if TYPE_CHECKING:
     from flanrec.recommender import Recommender
@@ -32,19 +30,6 @@ def quality() -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def saved(fitted: Recommender, small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that does not know the test events."""
-    from flanrec.recommender import Recommender
-
-    split = leave_one_out(small_dataset)
-    recommender = Recommender(fitted.backbone, fitted.settings)
-    recommender.adopt(replace(fitted.parts, dataset=joined(split.train, split.validation)))
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    recommender.save_pretrained(folder)
-    return folder
 
 
 def test_a_saved_model_is_measured_and_each_stage_is_told_and_recorded(
