@@ -30,6 +30,16 @@ def test_a_large_catalogue_is_searched_by_its_graph(fitted: Recommender, monkeyp
     np.testing.assert_allclose(scores - scores[:, :1], logs - logs[:, :1], atol=1e-3)
 
 
+def test_without_the_extra_every_item_is_scored(fitted: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fitted.parts.token_reading
+    monkeypatch.setattr(readings, "IndexSettings", lambda: IndexSettings(exact_below=10))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    plain = TokenReading(whole.tokens, whole.encoder, whole.prompter, outputs=whole.outputs)
+    assert plain.index is None
+    items, _ = plain.top(fitted.people(["u1"]), 5)
+    np.testing.assert_array_equal(items, whole.top(fitted.people(["u1"]), 5)[0])
+
+
 def test_what_alone_may_come_is_scored_whole(fitted: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted.parts.token_reading
     monkeypatch.setattr(TokenReading, "index", None)

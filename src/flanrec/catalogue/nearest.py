@@ -157,14 +157,17 @@ class ItemIndex:
         found, values = top_k(scores, k)
         return found, values.astype(np.float32)
 
-    def _candidates(self, states: Floats, k: int, closed: Sequence[Ints]) -> Ints:
-        """Items that may be among the best: int64 [n_users, n]."""
+    def _candidates(self, states: Floats, k: int, closed: Sequence[Ints]) -> list[Ints]:
+        """Items of each user that may be among the best."""
         most = max((len(items) for items in closed), default=0)
         count = min(len(self.vectors), max(self.settings.candidates, k) + most)
         ones, zeros = np.ones((len(states), 1)), np.zeros((len(states), 1))
         asked = np.column_stack([states @ self._of_states, ones, zeros]).astype(np.float32)
-        found = self._graph.search(asked, count, threads=self._threads).keys
-        return np.asarray(found, dtype=np.int64).reshape(len(states), -1)
+        found = self._graph.search(asked, count, threads=self._threads)
+        keys = np.asarray(found.keys, dtype=np.int64).reshape(len(states), -1)
+        # A row that found fewer is filled up; of one user alone there is no row.
+        counts = [keys.shape[1]] if len(states) == 1 else [int(n) for n in found.counts]
+        return [row[:n] for row, n in zip(keys, counts, strict=True)]
 
 
 def _axes(items: Floats, asked: Floats, width: int) -> tuple[Floats, Floats]:

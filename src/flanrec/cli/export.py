@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flanrec.cli.common import load_model, print_json, waiting
-from flanrec.cli.options import Saved, grouped
+from flanrec.cli.options import JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from flanrec.generation.engines.parity import Gate
@@ -34,23 +34,23 @@ class QuantisationName(StrEnum):
     float32 = "float32"
 
 
-@grouped
 def export(
     form: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="ctranslate2, onnx or safetensors.")],
-    saved: Saved,
+    model: ModelOption,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     quantisation: Annotated[
         QuantisationName, typer.Option("--quantisation", help="Weights of CTranslate2.")
     ] = QuantisationName.int8,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the tuned T5 for another runtime, after comparing it with the model on users' prompts and titles."""
     from flanrec.generation.engines.exporting import export_backbone
 
     # Weights are rounded and written on the CPU, whatever the model runs on.
-    recommender = load_model(saved.model, "cpu")
+    recommender = load_model(model, "cpu")
     with waiting(f"writing and comparing {out}"):
         parity = export_backbone(recommender.backbone, out, form.value, gate_of(recommender), quantisation.value)
-    if saved.as_json:
+    if as_json:
         print_json({"out": str(out), "format": form.value} | parity.to_dict())
         return
     typer.echo(

@@ -53,6 +53,7 @@ class Preset(StrEnum):
 
 
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto.")]
+ModelOption = Annotated[Path, typer.Option("--model", help="Folder that flanrec train wrote.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write to this .csv, .tsv, .jsonl or .parquet file.")]
 ReviewsOption = Annotated[Path | None, typer.Option("--reviews", help="Reviews: user, item, text.")]
@@ -147,7 +148,7 @@ class Start:
 class Saved:
     """A saved recommender, and how the command that asks it runs."""
 
-    model: Annotated[Path, typer.Option("--model", help="Folder that flanrec train wrote.")]
+    model: ModelOption
     device: DeviceOption = "auto"
     engine: Annotated[
         str,

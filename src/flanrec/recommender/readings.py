@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +23,8 @@ from flanrec.generation import Normalisation, first_token_ids
 from flanrec.generation.engines import Engine
 from flanrec.metrics import top_k
 from flanrec.recommender.calibration import Calibration
+
+logger = logging.getLogger(__name__)
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -99,6 +103,9 @@ class TokenReading:
         """Finds the best of a large catalogue's items without scoring them all; made when it is first asked for."""
         settings = IndexSettings()
         if self.outputs is None or self.tokens.n_items <= settings.exact_below:
+            return None
+        if importlib.util.find_spec("usearch") is None:
+            logger.info("every one of %d items is scored; flanrec[fast] would search them", self.tokens.n_items)
             return None
         vectors, bias = (one.detach().float().cpu().numpy() for one in (self.outputs, self.tokens.bias))
         return ItemIndex(vectors, bias, None if self.sample is None else self._sampled(self.sample()), settings)
