@@ -17,8 +17,7 @@ import polars as pl
 import pytest
 
 from flanrec.data import Dataset
-from flanrec.distributed import BatchJob, batch, run_batch
-from flanrec.distributed.batch import Worker, read_batch
+from flanrec.distributed import BatchJob, Worker, parts, read_batch, run_batch
 from flanrec.errors import CheckpointError, SettingsError
 from flanrec.recommender import Recommender
 
@@ -109,7 +108,7 @@ def test_a_kill_before_the_seal_is_survived(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(batch, "write_manifest", killed)
+        patched.setattr(parts, "write_manifest", killed)
         with pytest.raises(KeyboardInterrupt):
             run_batch(job(model, tmp_path / "out"), users, part_size=20)
     assert run_batch(job(model, tmp_path / "out"), users, part_size=20, resume=True)["answered_before"] == 2
@@ -136,6 +135,12 @@ def test_other_files_are_left_alone(model: Path, users: pl.DataFrame, tmp_path: 
     (tmp_path / "notes.txt").write_text("keep")
     with pytest.raises(SettingsError, match="has other files"):
         run_batch(job(model, tmp_path), users)
+    mine = tmp_path / "new" / "inputs" / "mine.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("keep")
+    with pytest.raises(SettingsError, match=r"such as mine\.csv"):
+        run_batch(job(model, tmp_path / "new"), users)
+    assert mine.read_text() == "keep"
     with pytest.raises(SettingsError, match="at least 1"):
         run_batch(job(model, tmp_path / "out"), users, workers=0)
 
