@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from flanrec.artefact import verify_manifest
 from flanrec.backbone import Backbone
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import CheckpointError, SettingsError
 from flanrec.generation import first_token_ids
 from flanrec.generation.engines import Engine, TorchEngine, make_engine
+from flanrec.generation.engines.exporting import export_backbone
 from flanrec.generation.engines.parity import TOLERANCES, Gate, Parity, Tolerance, compare_engines
 
 PROMPTS = [
@@ -41,15 +43,13 @@ class Case:
 
 @pytest.fixture(scope="module")
 def exported(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    from flanrec.generation.engines.ctranslate2 import export
-
     folders: dict[str, Path] = {}
 
     def folder(quantisation: str) -> Path:
         if quantisation not in folders:
             folders[quantisation] = tmp_path_factory.mktemp("engines") / quantisation
             before = backbone.weights_digest()
-            export(backbone, folders[quantisation], quantisation=quantisation)  # type: ignore[arg-type]
+            export_backbone(backbone, folders[quantisation], "ctranslate2", None, quantisation)  # type: ignore[arg-type]
             assert backbone.weights_digest() == before
         return folders[quantisation]
 
@@ -158,15 +158,32 @@ def test_too_much_difference_is_refused() -> None:
 def test_a_converter_that_scales_the_logits_would_be_caught(
     backbone: Backbone, small_catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flanrec.generation.engines import ctranslate2
+    from flanrec.generation.engines.ctranslate2 import write
 
     monkeypatch.setattr(backbone.model.config, "scale_decoder_outputs", True)
-    ctranslate2.export(backbone, tmp_path / "wrong", quantisation="float32")
-    wrong = ctranslate2.CTranslate2Engine(tmp_path / "wrong")
+    (tmp_path / "wrong").mkdir()
+    wrong = write(backbone, tmp_path / "wrong", "float32")
     monkeypatch.setattr(backbone.model.config, "scale_decoder_outputs", False)
     parity = compare_engines(TorchEngine(backbone), wrong, PROMPTS, small_catalogue.token_rows)
     with pytest.raises(CheckpointError, match="does not say what the model says"):
         parity.require(TOLERANCES["int8"], wrong.name)
+
+
+@pytest.mark.parametrize("form", ["safetensors", pytest.param("ctranslate2", marks=needs_ctranslate2)])
+def test_an_export_that_differs_leaves_the_earlier_one(
+    backbone: Backbone, fresh_backbone: Callable[[], Backbone], small_catalogue: Catalogue, tmp_path: Path, form: str
+) -> None:
+    gate = Gate(TorchEngine(backbone), PROMPTS, small_catalogue.token_rows)
+    good = export_backbone(backbone, tmp_path / "out", form, gate)  # type: ignore[arg-type]
+    assert good is not None
+    about = verify_manifest(tmp_path / "out")
+    assert about["parity"] == good.to_dict()
+    other = fresh_backbone()
+    with torch.no_grad():
+        other.model.lm_head.weight.mul_(0.5)
+    with pytest.raises(CheckpointError, match="Nothing was written"):
+        export_backbone(other, tmp_path / "out", form, gate)  # type: ignore[arg-type]
+    assert verify_manifest(tmp_path / "out") == about
 
 
 @needs_ctranslate2
@@ -190,10 +207,10 @@ def test_folders_of_other_weights_and_others_things_are_refused(
 def test_onnx_graphs_say_what_the_model_says_at_every_length(
     backbone: Backbone, small_catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    from flanrec.generation.engines.onnx import OnnxScorer, export
+    from flanrec.generation.engines.onnx import OnnxScorer
 
     gate = Gate(TorchEngine(backbone), [*PROMPTS, "Yes?", "A movie. " * 40], small_catalogue.token_rows)
-    parity = export(backbone, tmp_path / "graphs", gate=gate)
+    parity = export_backbone(backbone, tmp_path / "graphs", "onnx", gate)
     assert parity is not None
     assert parity.largest_difference < 1e-4
     found = OnnxScorer(tmp_path / "graphs").title_log_probabilities(["Next?"], [[71, 1]])

@@ -50,6 +50,7 @@ def export(
     recommender = load_model(model, "cpu")
     with waiting(f"writing and comparing {out}"):
         parity = export_backbone(recommender.backbone, out, form.value, gate_of(recommender), quantisation.value)
+    assert parity is not None
     if as_json:
         print_json({"out": str(out), "format": form.value} | parity.to_dict())
         return

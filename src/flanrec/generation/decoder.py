@@ -137,13 +137,27 @@ class TreeDecoder:
             )
             keys, values = self._append(number, new_keys, new_values)
             hidden = hidden + attention.o(rows.gather(attend(attention, queries, keys, values, bias)))
-            layer = block.layer[1]
-            attention = layer.EncDecAttention
-            queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
-            told = attend(attention, queries, *self.cross[number], self.source_mask)
-            hidden = hidden + attention.o(rows.gather(told))
-            hidden = block.layer[2](hidden)
+            hidden = self.told(number, hidden, rows)
         return self.scaled(rows.spread(stack.final_layer_norm(hidden)))
+
+    def told(self, number: int, hidden: Tensor, rows: Rows) -> Tensor:
+        """The rest of a block after its self-attention: the attention to the prompt, and the dense layers.
+
+        Parameters
+        ----------
+        number : int
+            Of the block.
+        hidden : [n_tokens, d_model]
+        rows : Rows
+            Where the tokens stand in the rectangle [n_users, n].
+        """
+        block = self.model.get_decoder().block[number]
+        layer = block.layer[1]
+        attention = layer.EncDecAttention
+        queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
+        found = attend(attention, queries, *self.cross[number], self.source_mask)
+        states: Tensor = block.layer[2](hidden + attention.o(rows.gather(found)))
+        return states
 
     def scaled(self, states: Tensor) -> Tensor:
         """Decoder states as the head wants them; mT5 has no such flag, and never scales."""

@@ -103,12 +103,6 @@ def path_states(ready: TreeDecoder, paths: Paths) -> Tensor:
         queries, keys, values = (
             split_heads(attention, project(normed)[nodes]) for project in (attention.q, attention.k, attention.v)
         )
-        told = attend(attention, queries, keys, values, bias)
-        hidden = hidden + attention.o(told.flatten(0, 1)[places])
-        layer = block.layer[1]
-        attention = layer.EncDecAttention
-        queries = split_heads(attention, by_user.spread(attention.q(layer.layer_norm(hidden))))
-        told = attend(attention, queries, *ready.cross[number], ready.source_mask)
-        hidden = hidden + attention.o(by_user.gather(told))
-        hidden = block.layer[2](hidden)
+        seen = attend(attention, queries, keys, values, bias)
+        hidden = ready.told(number, hidden + attention.o(seen.flatten(0, 1)[places]), by_user)
     return ready.scaled(stack.final_layer_norm(hidden))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,33 @@ from flanrec.generation.head import Normalisation
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Rows = Sequence[Sequence[int]]
+
+
+class PromptOptions(TypedDict, total=False):
+    """What may be said of every prompt, whatever is asked of it."""
+
+    excluded: Sequence[Collection[int]] | None
+    """Of each prompt, items that must not come."""
+    prefixes: Sequence[str] | None
+    """Forced at the start of the decoder and not scored; "" for none."""
+    normalisation: Normalisation
+    """Over which tokens each step's probabilities sum to one; ``vocabulary`` by default."""
+    progress: Callable[[int], None] | None
+    """Called with the number of prompts done since the last call."""
+
+
+class SearchOptions(PromptOptions, total=False):
+    """How to look for titles; see :func:`generate_items`."""
+
+    num_beams: int
+    max_nodes: int
+
+
+class ScoreOptions(PromptOptions, total=False):
+    """Which titles are scored; see :func:`flanrec.generation.scoring.title_log_probabilities`."""
+
+    candidates: Sequence[Sequence[int]] | Ints | None
+    weights: NDArray[np.float64] | None
 
 
 class Engine(Protocol):
@@ -31,32 +58,13 @@ class Engine(Protocol):
     tokenizer: Any
 
     def top_titles(
-        self,
-        prompts: Sequence[str],
-        trie: TitleTrie,
-        *,
-        k: int,
-        num_beams: int = 10,
-        excluded: Sequence[Collection[int]] | None = None,
-        prefixes: Sequence[str] | None = None,
-        normalisation: Normalisation = "vocabulary",
-        max_nodes: int = 0,
-        progress: Callable[[int], None] | None = None,
+        self, prompts: Sequence[str], trie: TitleTrie, *, k: int, **options: Unpack[SearchOptions]
     ) -> tuple[Ints, Floats]:
         """The ``k`` most probable titles of each prompt: see :func:`generate_items`."""
         ...
 
     def title_log_probabilities(
-        self,
-        prompts: Sequence[str],
-        token_rows: Rows,
-        *,
-        candidates: Sequence[Sequence[int]] | Ints | None = None,
-        excluded: Sequence[Collection[int]] | None = None,
-        prefixes: Sequence[str] | None = None,
-        normalisation: Normalisation = "vocabulary",
-        weights: NDArray[np.float64] | None = None,
-        progress: Callable[[int], None] | None = None,
+        self, prompts: Sequence[str], token_rows: Rows, **options: Unpack[ScoreOptions]
     ) -> Floats:
         """The log-probability of titles: see :func:`flanrec.generation.scoring.title_log_probabilities`."""
         ...

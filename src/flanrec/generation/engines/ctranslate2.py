@@ -6,23 +6,20 @@ all of them. Its probabilities are over the whole vocabulary, so the other norma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from flanrec.artefact import saving, verify_manifest
+from flanrec.artefact import verify_manifest
 from flanrec.backbone import Backbone
 from flanrec.backbone.reading import load_tokenizer
 from flanrec.backbone.smoothing import smoothed
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.errors import CheckpointError, DataError, SettingsError
-from flanrec.generation.engines.base import Floats, Ints, Rows
-from flanrec.generation.engines.parity import Gate, Parity
-from flanrec.generation.head import Normalisation
+from flanrec.generation.engines.base import Floats, Ints, Rows, ScoreOptions, SearchOptions
 from flanrec.generation.scoring import candidate_matrix
 from flanrec.metrics import top_k
 
@@ -31,33 +28,31 @@ Quantisation = Literal["float32", "int8"]
 _TEXTS_AT_ONCE = 64
 
 
-def export(
-    backbone: Backbone, folder: Path | str, *, quantisation: Quantisation = "int8", gate: Gate | None = None
-) -> Parity | None:
-    """Write a backbone as a CTranslate2 model with its tokenizer; all or nothing.
+def write(backbone: Backbone, folder: Path, quantisation: Quantisation = "int8") -> CTranslate2Engine:
+    """Write a backbone as a CTranslate2 model with its tokenizer, and open it; :func:`export_backbone` seals it.
 
     Parameters
     ----------
     backbone : Backbone
-        In float32, without an adapter.
+        In float32 on a CPU, without an adapter.
     folder : path
+        An empty one.
     quantisation : "float32" or "int8"
         Of the weights.
-    gate : Gate, optional
-        Compares what was written before it is put in place; the result goes into the manifest.
 
     Raises
     ------
     SettingsError
         The extra is not installed, or the backbone is in another format.
-    CheckpointError
-        The folder holds files of somebody else, or the gate finds too large a difference.
     """
     _library()
     from ctranslate2.converters import transformers as converters
 
-    if backbone.dtype != torch.float32 or hasattr(backbone.model, "peft_config"):
-        raise SettingsError("CTranslate2 is made from float32 weights without an adapter; load fp32, and merge() first")
+    if backbone.dtype != torch.float32 or backbone.device.type != "cpu" or hasattr(backbone.model, "peft_config"):
+        raise SettingsError(
+            "CTranslate2 is made from float32 weights on a CPU without an adapter; load with device cpu and fp32, "
+            "and merge() first"
+        )
     # A copy, since the converter rounds the very weights that it is given.
     model = smoothed(backbone).model
     # It takes this flag for "the decoder's output is scaled", which is another question.
@@ -66,25 +61,14 @@ def export(
         spec = converters._MODEL_LOADERS[type(model.config).__name__](model, backbone.tokenizer)
     spec.validate()
     spec.optimize(quantization=quantisation)
-    about: dict[str, Any] = {
-        "kind": KIND,
-        "quantisation": quantisation,
-        "backbone": backbone.source.name,
-        "weights": backbone.weights_digest(),
-    }
-    with saving(folder, about) as draft:
-        (draft / "model").mkdir()
-        spec.save(str(draft / "model"))
-        backbone.tokenizer.save_pretrained(draft / "tokenizer")
-        if gate is None:
-            return None
-        parity = gate.check(CTranslate2Engine._opened(draft, quantisation), quantisation)
-        about["parity"] = parity.to_dict()
-    return parity
+    (folder / "model").mkdir()
+    spec.save(str(folder / "model"))
+    backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    return CTranslate2Engine._opened(folder, quantisation)
 
 
 class CTranslate2Engine:
-    """Runs what :func:`export` wrote, on the CPU.
+    """Runs what :func:`write` wrote, on the CPU.
 
     Parameters
     ----------
@@ -133,50 +117,37 @@ class CTranslate2Engine:
         )
 
     def top_titles(
-        self,
-        prompts: Sequence[str],
-        trie: TitleTrie,
-        *,
-        k: int,
-        num_beams: int = 10,
-        excluded: Sequence[Collection[int]] | None = None,
-        prefixes: Sequence[str] | None = None,
-        normalisation: Normalisation = "vocabulary",
-        max_nodes: int = 0,
-        progress: Callable[[int], None] | None = None,
+        self, prompts: Sequence[str], trie: TitleTrie, *, k: int, **options: Unpack[SearchOptions]
     ) -> tuple[Ints, Floats]:
         """The best of all titles, every one scored: exact, and slow for a large catalogue."""
         items = np.sort(trie.leaf_items)
         rows = [trie.tokens_of(int(row)) for row in trie.rows_of(items)]
         place = {int(item): at for at, item in enumerate(items)}
-        barred = [{place[item] for item in closed if item in place} for closed in excluded or [()] * len(prompts)]
-        scores = self.title_log_probabilities(
-            prompts, rows, excluded=barred, prefixes=prefixes, normalisation=normalisation, progress=progress
-        )
+        excluded = options.get("excluded") or [()] * len(prompts)
+        asked: ScoreOptions = {
+            "excluded": [{place[item] for item in closed if item in place} for closed in excluded],
+            "prefixes": options.get("prefixes"),
+            "normalisation": options.get("normalisation", "vocabulary"),
+            "progress": options.get("progress"),
+        }
+        scores = self.title_log_probabilities(prompts, rows, **asked)
         found, best = top_k(scores, k, np.isneginf(scores))
         return np.where(found >= 0, items[found], -1), best
 
     def title_log_probabilities(
-        self,
-        prompts: Sequence[str],
-        token_rows: Rows,
-        *,
-        candidates: Sequence[Sequence[int]] | Ints | None = None,
-        excluded: Sequence[Collection[int]] | None = None,
-        prefixes: Sequence[str] | None = None,
-        normalisation: Normalisation = "vocabulary",
-        weights: NDArray[np.float64] | None = None,
-        progress: Callable[[int], None] | None = None,
+        self, prompts: Sequence[str], token_rows: Rows, **options: Unpack[ScoreOptions]
     ) -> Floats:
         """Each (prompt, title) pair through the whole model: CTranslate2 encodes the prompt again for each title."""
+        normalisation, excluded = options.get("normalisation", "vocabulary"), options.get("excluded")
+        progress = options.get("progress")
         if normalisation != "vocabulary":
             raise SettingsError(
                 f"CTranslate2 gives probabilities over the whole vocabulary, not over the {normalisation}; "
                 "use the engine torch or int8"
             )
-        wanted = candidate_matrix(candidates, len(prompts), len(token_rows))
+        wanted = candidate_matrix(options.get("candidates"), len(prompts), len(token_rows))
         scores = np.full(wanted.shape, -np.inf, dtype=np.float32)
-        begun = self._beginnings(prefixes, len(prompts))
+        begun = self._beginnings(options.get("prefixes"), len(prompts))
         names = [self._tokens(row[:-1]) for row in token_rows]
         for user, source in enumerate(self._sources(prompts)):
             closed = set() if excluded is None else set(excluded[user])

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from flanrec.artefact import saving
 from flanrec.backbone import Backbone, load_backbone
-from flanrec.errors import CheckpointError
 from flanrec.generation.engines.ctranslate2 import Quantisation
-from flanrec.generation.engines.parity import Gate, Parity
+from flanrec.generation.engines.parity import Gate, Parity, ScoresTitles
 from flanrec.generation.engines.torch import TorchEngine
 
 Format = Literal["ctranslate2", "onnx", "safetensors"]
 
 
 def export_backbone(
-    backbone: Backbone, folder: Path | str, form: Format, gate: Gate, quantisation: Quantisation = "int8"
-) -> Parity:
-    """Write a backbone for another runtime.
+    backbone: Backbone, folder: Path | str, form: Format, gate: Gate | None, quantisation: Quantisation = "int8"
+) -> Parity | None:
+    """Write a backbone for another runtime: all or nothing.
 
     Parameters
     ----------
@@ -28,14 +27,14 @@ def export_backbone(
         Empty, new, or of an earlier export.
     form : "ctranslate2", "onnx" or "safetensors"
         The last is a plain checkpoint as transformers reads it.
-    gate : Gate
-        What the result must pass.
+    gate : Gate, optional
+        What the result must pass before it is put in place.
     quantisation : "int8" or "float32"
         Of CTranslate2.
 
     Returns
     -------
-    Parity
+    Parity, or None without a gate
         How near the result comes; it stands in the folder's manifest too.
 
     Raises
@@ -45,21 +44,29 @@ def export_backbone(
     CheckpointError
         The result differs too much from the model, and nothing was written; or the folder holds other files.
     """
-    parity: Parity | None
+    about: dict[str, Any] = {"kind": form, "backbone": backbone.source.name, "weights": backbone.weights_digest()}
+    if form == "ctranslate2":
+        about["quantisation"] = quantisation
+    elif form == "safetensors":
+        about |= {"kind": "backbone", "source": backbone.source.name, "revision": backbone.source.revision}
+    with saving(folder, about) as draft:
+        scorer = _written(backbone, draft, form, quantisation)
+        if gate is None:
+            return None
+        parity = gate.check(scorer, quantisation if form == "ctranslate2" else "float32")
+        about["parity"] = parity.to_dict()
+    return parity
+
+
+def _written(backbone: Backbone, folder: Path, form: Format, quantisation: Quantisation) -> ScoresTitles:
+    """Write one format into a folder, and open what was written."""
     if form == "ctranslate2":
         from flanrec.generation.engines import ctranslate2
 
-        parity = ctranslate2.export(backbone, folder, quantisation=quantisation, gate=gate)
-    elif form == "onnx":
+        return ctranslate2.write(backbone, folder, quantisation)
+    if form == "onnx":
         from flanrec.generation.engines import onnx
 
-        parity = onnx.export(backbone, folder, gate=gate)
-    else:
-        backbone.save(folder)
-        try:
-            parity = gate.check(TorchEngine(load_backbone(Path(folder), device="cpu"), form), "float32")
-        except CheckpointError:
-            shutil.rmtree(folder)
-            raise
-    assert parity is not None
-    return parity
+        return onnx.write(backbone, folder)
+    backbone.save(folder)
+    return TorchEngine(load_backbone(folder, device="cpu"), form)

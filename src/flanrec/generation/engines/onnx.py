@@ -16,19 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flanrec.artefact import saving
 from flanrec.backbone import Backbone
 from flanrec.backbone.reading import load_tokenizer
 from flanrec.errors import SettingsError
 from flanrec.generation.engines.base import Floats, Rows
-from flanrec.generation.engines.parity import Gate, Parity
 
 KIND = "onnx"
 _OPSET = 18
 
 
-def export(backbone: Backbone, folder: Path | str, *, gate: Gate | None = None) -> Parity | None:
-    """Write ``encoder.onnx``, ``decoder.onnx`` and the tokenizer; all or nothing.
+def write(backbone: Backbone, folder: Path) -> OnnxScorer:
+    """Write ``encoder.onnx``, ``decoder.onnx`` and the tokenizer, and open them; :func:`export_backbone` seals them.
 
     The encoder takes ``input_ids`` and ``attention_mask``, int64 [batch, source], and gives ``states`` [batch, source,
     d_model]. The decoder takes ``decoder_input_ids`` int64 [batch, target], ``states`` and ``attention_mask``, and
@@ -39,15 +37,11 @@ def export(backbone: Backbone, folder: Path | str, *, gate: Gate | None = None) 
     backbone : Backbone
         In float32 on a CPU, without an adapter.
     folder : path
-    gate : Gate, optional
-        Compares what was written before it is put in place.
 
     Raises
     ------
     SettingsError
         The extra is not installed, or the backbone is in another format.
-    CheckpointError
-        The folder holds files of somebody else, or the gate finds too large a difference.
     """
     _library()
     if backbone.dtype != torch.float32 or backbone.device.type != "cpu" or hasattr(backbone.model, "peft_config"):
@@ -55,21 +49,16 @@ def export(backbone: Backbone, folder: Path | str, *, gate: Gate | None = None) 
             "ONNX graphs are made from float32 weights on a CPU without an adapter; load with device cpu and fp32, "
             "and merge() first"
         )
-    about: dict[str, Any] = {"kind": KIND, "backbone": backbone.source.name, "weights": backbone.weights_digest()}
     ids, mask = backbone.encode_texts(["Which movie comes next?", "Yes?"])
-    with saving(folder, about) as draft, torch.no_grad():
+    with torch.no_grad():
         encoder = _Encoder(backbone.model).eval()
         states = encoder(ids, mask)
-        _write(encoder, (ids, mask), draft / "encoder.onnx", ["input_ids", "attention_mask"], "states")
+        _write(encoder, (ids, mask), folder / "encoder.onnx", ["input_ids", "attention_mask"], "states")
         said = torch.zeros(2, 4, dtype=torch.long)
         names = ["decoder_input_ids", "states", "attention_mask"]
-        _write(_Decoder(backbone.model).eval(), (said, states, mask), draft / "decoder.onnx", names, "logits")
-        backbone.tokenizer.save_pretrained(draft / "tokenizer")
-        if gate is None:
-            return None
-        parity = gate.check(OnnxScorer(draft), "float32")
-        about["parity"] = parity.to_dict()
-    return parity
+        _write(_Decoder(backbone.model).eval(), (said, states, mask), folder / "decoder.onnx", names, "logits")
+    backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    return OnnxScorer(folder)
 
 
 class OnnxScorer:
@@ -78,7 +67,7 @@ class OnnxScorer:
     Parameters
     ----------
     folder : path
-        That `export` wrote.
+        That `write` wrote.
     """
 
     name = KIND

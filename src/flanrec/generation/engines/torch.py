@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.int8 import quantised
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.generation import scoring
-from flanrec.generation.engines.base import Floats, Ints, Rows
+from flanrec.generation.engines.base import Floats, Ints, Rows, ScoreOptions, SearchOptions
 from flanrec.generation.generate import generate_items
-from flanrec.generation.head import Normalisation
 
 
 class TorchEngine:
@@ -37,41 +33,16 @@ class TorchEngine:
         return cls(quantised(backbone), "int8")
 
     def top_titles(
-        self,
-        prompts: Sequence[str],
-        trie: TitleTrie,
-        *,
-        k: int,
-        num_beams: int = 10,
-        excluded: Sequence[Collection[int]] | None = None,
-        prefixes: Sequence[str] | None = None,
-        normalisation: Normalisation = "vocabulary",
-        max_nodes: int = 0,
-        progress: Callable[[int], None] | None = None,
+        self, prompts: Sequence[str], trie: TitleTrie, *, k: int, **options: Unpack[SearchOptions]
     ) -> tuple[Ints, Floats]:
         """Constrained beam search, or best-first search up to ``max_nodes``."""
-        return generate_items(
-            self.backbone, prompts, trie, k=k, num_beams=num_beams, excluded=excluded, prefixes=prefixes,
-            normalisation=normalisation, max_nodes=max_nodes, progress=progress,
-        )  # fmt: skip
+        return generate_items(self.backbone, prompts, trie, k=k, **options)
 
     def title_log_probabilities(
-        self,
-        prompts: Sequence[str],
-        token_rows: Rows,
-        *,
-        candidates: Sequence[Sequence[int]] | Ints | None = None,
-        excluded: Sequence[Collection[int]] | None = None,
-        prefixes: Sequence[str] | None = None,
-        normalisation: Normalisation = "vocabulary",
-        weights: NDArray[np.float64] | None = None,
-        progress: Callable[[int], None] | None = None,
+        self, prompts: Sequence[str], token_rows: Rows, **options: Unpack[ScoreOptions]
     ) -> Floats:
         """Exact scores, equal beginnings computed once."""
-        return scoring.title_log_probabilities(
-            self.backbone, prompts, token_rows, candidates=candidates, excluded=excluded, prefixes=prefixes,
-            normalisation=normalisation, weights=weights, progress=progress,
-        )  # fmt: skip
+        return scoring.title_log_probabilities(self.backbone, prompts, token_rows, **options)
 
     def yes_no_logits(
         self,
