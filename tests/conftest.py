@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flanrec.catalogue.prompter import Prompter
     from flanrec.recommender import Recommender, RecommenderSettings
 
+pytest_plugins = ["postgresql_server"]
+
 USERS = 40
 ITEMS = 30
 CYCLE = 28

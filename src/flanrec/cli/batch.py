@@ -9,7 +9,7 @@ import polars as pl
 import typer
 
 from flanrec.cli.common import counting, ids_like, print_json, read_lines
-from flanrec.cli.options import ReadingName, Rows, Saved, grouped
+from flanrec.cli.options import HistoriesOption, ReadingName, Rows, Saved, grouped
 from flanrec.errors import SettingsError
 
 
@@ -21,9 +21,7 @@ def batch(
     users_file: Annotated[
         Path | None, typer.Option("--users-file", help="Parquet or text file with the ids of users to answer.")
     ] = None,
-    histories: Annotated[
-        Path | None, typer.Option("--histories", help="Interactions that are the users' histories, alone.")
-    ] = None,
+    histories: HistoriesOption = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Items a user.")] = 10,
     reading: Annotated[ReadingName, typer.Option(help="How to read the tuned model.")] = ReadingName.fused,
     part_size: Annotated[int, typer.Option("--part-size", min=1, help="Users of a part.")] = 2000,

@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from flanrec.cli.common import counting, print_json, waiting
-from flanrec.cli.options import ReadingName, Rows, Saved, grouped
+from flanrec.cli.options import ReadingName, Rows, Saved, grouped, table_option
 from flanrec.cli.policies import by_name, check_policies, read_policies
+from flanrec.data.addresses import TableAddress
 from flanrec.data.dataset import Dataset, load_interactions
 from flanrec.errors import DataError, SettingsError
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 def evaluate(
     saved: Saved,
     rows: Rows,
-    test: Annotated[Path, typer.Option("--test", help="Held-out interactions.")],
+    test: Annotated[TableAddress, table_option("--test", "Held-out interactions.")],
     k: Annotated[str, typer.Option("--k", help="Cut-offs, separated by commas.")] = "5,10",
     reading: Annotated[
         list[ReadingName] | None, typer.Option("--reading", help="How to read the tuned model. Repeatable.")
@@ -118,18 +119,18 @@ def parse_cutoffs(text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def read_test(recommender: Recommender, path: Path, rows: Rows) -> Dataset:
+def read_test(recommender: Recommender, table: TableAddress, rows: Rows) -> Dataset:
     """Held-out interactions with ids in the types of the model."""
     known = recommender.parts.dataset
-    frame = load_interactions(path, known.items["item_id"], rows.policy, rows.rejects)
+    frame = load_interactions(table, known.items["item_id"], rows.policy, rows.rejects)
     frame = frame.with_columns(pl.col("item_id").cast(known.items["item_id"].dtype))
     wanted = known.interactions["user_id"].dtype
     if frame["user_id"].dtype != wanted:
         frame = frame.with_columns(pl.col("user_id").cast(wanted, strict=False))
         strange = frame["user_id"].null_count()
         if strange:
-            logger.warning("%s: %d rows are of users whose ids the model cannot know; left out", path, strange)
+            logger.warning("%s: %d rows are of users whose ids the model cannot know; left out", table, strange)
             frame = frame.filter(pl.col("user_id").is_not_null())
     if frame.height == 0:
-        raise DataError(f"{path}: there are no interactions to test with")
-    return Dataset(frame, known.items, known.users, name=path.stem)
+        raise DataError(f"{table}: there are no interactions to test with")
+    return Dataset(frame, known.items, known.users, name=table.name)

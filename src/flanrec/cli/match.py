@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
-import typer
 
 from flanrec.cli.common import check_out, counting, ids_like, print_frame, print_json, write_out
-from flanrec.cli.options import OutOption, Rows, Saved, grouped
+from flanrec.cli.options import OutOption, Rows, Saved, grouped, table_option
+from flanrec.data.addresses import TableAddress
 from flanrec.data.columns import text_column
 from flanrec.data.problems import Problems
 from flanrec.data.readers import read_table
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 @grouped
 def match(
     saved: Saved,
-    pairs: Annotated[Path, typer.Option("--pairs", help="Table with user_id and item_id.")],
+    pairs: Annotated[TableAddress, table_option("--pairs", "Table with user_id and item_id.")],
     rows: Rows,
     out: OutOption = None,
 ) -> None:
@@ -43,13 +42,13 @@ def match(
         print_frame(scored)
 
 
-def read_pairs(recommender: Recommender, path: Path, rows: Rows) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read_pairs(recommender: Recommender, pairs: TableAddress, rows: Rows) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs as they were read, and the same rows as user_id and item_id in the types of the model.
 
     A user that the model cannot know is null in the second table: a user without a history. A row
     without an id or with an item that is not in the catalogue is a bad row.
     """
-    table = read_table(path)
+    table = read_table(pairs)
     problems = Problems(list(table.problems.frames))
     roles = resolve_columns(table.frame.columns, "interactions", table.file)
     texts = {role: text_column(table.frame[roles[role]]) for role in ("user_id", "item_id")}

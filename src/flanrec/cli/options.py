@@ -23,6 +23,7 @@ import typer
 from flanrec.cli.common import load_model
 from flanrec.cli.config import ConfigOption, build_settings
 from flanrec.data import Dataset, load_dataset
+from flanrec.data.addresses import TableAddress
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -52,11 +53,19 @@ class Preset(StrEnum):
     best = "best"
 
 
+def table_option(name: str, words: str) -> Any:
+    """An option that names a table: a file, or a ``postgresql://`` address."""
+    return typer.Option(name, parser=TableAddress.parse, metavar="TABLE", help=words)
+
+
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, mps, or auto.")]
 ModelOption = Annotated[Path, typer.Option("--model", help="Folder that flanrec train wrote.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write to this .csv, .tsv, .jsonl or .parquet file.")]
-ReviewsOption = Annotated[Path | None, typer.Option("--reviews", help="Reviews: user, item, text.")]
+ReviewsOption = Annotated[TableAddress | None, table_option("--reviews", "Reviews: user, item, text.")]
+HistoriesOption = Annotated[
+    TableAddress | None, table_option("--histories", "Interactions that are the users' histories, alone.")
+]
 RejectsOption = Annotated[Path | None, typer.Option("--rejects", help="Write unusable rows to this CSV file.")]
 WishOption = Annotated[str, typer.Option("--wish", help="What is wanted, in plain words.")]
 AvoidOption = Annotated[str, typer.Option("--avoid", help="What is not wanted, in plain words.")]
@@ -83,12 +92,13 @@ class Source:
 
     data: Annotated[str | None, typer.Option("--data", help="A public data set, such as ml-100k.")] = None
     interactions: Annotated[
-        Path | None, typer.Option("--interactions", help="Interactions: csv, tsv, parquet, jsonl or atomic file.")
+        TableAddress | None,
+        table_option("--interactions", "Interactions: csv, tsv, parquet, jsonl or atomic file, or postgresql://..."),
     ] = None
-    items: Annotated[Path | None, typer.Option("--items", help="Items with title, text, category.")] = None
-    users: Annotated[Path | None, typer.Option("--users", help="Users with their attributes.")] = None
+    items: Annotated[TableAddress | None, table_option("--items", "Items with title, text, category.")] = None
+    users: Annotated[TableAddress | None, table_option("--users", "Users with their attributes.")] = None
 
-    def load(self, rows: Rows, reviews: Path | None = None) -> Dataset:
+    def load(self, rows: Rows, reviews: TableAddress | None = None) -> Dataset:
         """The data set that the options name.
 
         Raises
@@ -97,13 +107,13 @@ class Source:
             Neither ``--data`` nor both of ``--interactions`` and ``--items`` are given, or all of them are.
         """
         if self.data is not None:
-            if any(file is not None for file in (self.interactions, self.items, self.users, reviews)):
+            if any(table is not None for table in (self.interactions, self.items, self.users, reviews)):
                 raise SettingsError(
                     "--data names a whole data set: leave out --interactions, --items, --users and --reviews."
                 )
             return load_dataset(self.data)
         if self.interactions is None or self.items is None:
-            raise SettingsError("name the data: --data ml-100k, or both --interactions FILE and --items FILE.")
+            raise SettingsError("name the data: --data ml-100k, or both --interactions TABLE and --items TABLE.")
         return Dataset.from_files(
             self.interactions, self.items, self.users, reviews, on_bad_rows=rows.policy, rejects=rows.rejects
         )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from flanrec.cli.common import check_out, user_ids, waiting
-from flanrec.cli.options import Lists, Rows, Saved, grouped
+from flanrec.cli.options import Lists, Rows, Saved, grouped, table_option
 from flanrec.cli.recommend import deliver
+from flanrec.data.addresses import TableAddress
 from flanrec.data.dataset import load_items
 from flanrec.errors import SettingsError
 
@@ -18,7 +16,7 @@ from flanrec.errors import SettingsError
 def rank_new(
     saved: Saved,
     new_items: Annotated[
-        Path, typer.Option("--new-items", help="Table of items; those with interactions are left out.")
+        TableAddress, table_option("--new-items", "Table of items; those with interactions are left out.")
     ],
     lists: Lists,
     rows: Rows,

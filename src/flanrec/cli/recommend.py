@@ -11,12 +11,13 @@ import polars.selectors as cs
 import typer
 
 from flanrec.cli.common import check_out, counting, item_ids, print_frame, print_json, user_ids, write_out
-from flanrec.cli.options import Lists, ReadingName, Rows, Saved, grouped
+from flanrec.cli.options import HistoriesOption, Lists, ReadingName, Rows, Saved, grouped
 from flanrec.cli.policies import check_policies, plain, read_policies, tell
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
     from flanrec.catalogue.people import Person
+    from flanrec.data.addresses import TableAddress
     from flanrec.recommender import Recommender
 
 _TOGETHER = 256
@@ -27,9 +28,7 @@ def recommend(
     saved: Saved,
     lists: Lists,
     rows: Rows,
-    histories: Annotated[
-        Path | None, typer.Option("--histories", help="Interactions that are the users' histories, alone.")
-    ] = None,
+    histories: HistoriesOption = None,
     history: Annotated[
         list[str] | None, typer.Option("--history", help="A title or item id of one user, oldest first. Repeatable.")
     ] = None,
@@ -105,8 +104,8 @@ def recommend(
     deliver(table, titles, lists.out, saved.as_json, None if policy is None else {"policy": plain(policy, tally)})
 
 
-def people_of(recommender: Recommender, histories: Path, rows: Rows) -> tuple[list[Any], list[Person]]:
-    """The users of an interactions file, in order of appearance, with what they did there and nothing else."""
+def people_of(recommender: Recommender, histories: TableAddress, rows: Rows) -> tuple[list[Any], list[Person]]:
+    """The users of an interactions table, in order of appearance, with what they did there and nothing else."""
     from flanrec.catalogue.people import people
     from flanrec.data.dataset import Dataset, load_interactions
 
@@ -114,7 +113,7 @@ def people_of(recommender: Recommender, histories: Path, rows: Rows) -> tuple[li
     frame = load_interactions(histories, items["item_id"], rows.policy, rows.rejects)
     frame = frame.with_columns(pl.col("item_id").cast(items["item_id"].dtype))
     ids = frame["user_id"].unique(maintain_order=True).to_list()
-    return ids, people(Dataset(frame, items, name=histories.stem), ids)
+    return ids, people(Dataset(frame, items, name=histories.name), ids)
 
 
 def deliver(

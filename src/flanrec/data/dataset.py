@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from flanrec.data.addresses import TableAddress
 from flanrec.data.columns import same_id_type
 from flanrec.data.describe import describe
 from flanrec.data.problems import Problems
@@ -54,15 +55,15 @@ class Dataset:
     @classmethod
     def from_files(
         cls,
-        interactions: str | Path,
-        items: str | Path,
-        users: str | Path | None = None,
-        reviews: str | Path | None = None,
+        interactions: str | Path | TableAddress,
+        items: str | Path | TableAddress,
+        users: str | Path | TableAddress | None = None,
+        reviews: str | Path | TableAddress | None = None,
         on_bad_rows: OnBadRows = "raise",
         rejects: str | Path | None = None,
         name: str | None = None,
     ) -> Dataset:
-        """Read and validate files (see `flanrec.data.readers` for the formats).
+        """Read and validate files, or tables of a PostgreSQL database (see `flanrec.data.readers` for the formats).
 
         Parameters
         ----------
@@ -75,7 +76,9 @@ class Dataset:
         Raises
         ------
         DataError
-            A file cannot be read, lacks a column, or has unusable rows (`BadRowsError`).
+            A table cannot be read, lacks a column, or has unusable rows (`BadRowsError`).
+        SettingsError
+            The address of a database is malformed, or the extra ``postgresql`` is not installed.
         """
         return _build(
             read_table(interactions),
@@ -84,7 +87,7 @@ class Dataset:
             None if reviews is None else read_table(reviews),
             on_bad_rows,
             rejects,
-            name or Path(interactions).stem,
+            name or TableAddress.parse(interactions).name,
         )
 
     @classmethod
@@ -217,7 +220,9 @@ def _build(
     return Dataset(events, catalogue, people, texts, name)
 
 
-def load_items(path: str | Path, on_bad_rows: OnBadRows = "raise", rejects: str | Path | None = None) -> pl.DataFrame:
+def load_items(
+    path: str | Path | TableAddress, on_bad_rows: OnBadRows = "raise", rejects: str | Path | None = None
+) -> pl.DataFrame:
     """Read and validate an items table on its own, such as items that are new since training.
 
     Raises
@@ -232,7 +237,7 @@ def load_items(path: str | Path, on_bad_rows: OnBadRows = "raise", rejects: str 
 
 
 def load_interactions(
-    path: str | Path,
+    path: str | Path | TableAddress,
     item_ids: pl.Series | None = None,
     on_bad_rows: OnBadRows = "raise",
     rejects: str | Path | None = None,

@@ -1,8 +1,9 @@
-"""Reading tables: CSV, TSV, Parquet, JSON Lines and RecBole atomic files.
+"""Reading tables: CSV, TSV, Parquet, JSON Lines and RecBole atomic files, and tables of PostgreSQL databases.
 
 A reader never stops at the first bad line. It returns what it could read together with the problems
 it met, and the row number of every record as an editor shows it: the first line of a text file is
-row 1, so in a file with a header the first record is row 2. Parquet has no lines; its first record is row 1.
+row 1, so in a file with a header the first record is row 2. Parquet and databases have no lines; their first
+record is row 1.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import polars as pl
 
+from flanrec.data.addresses import TableAddress
+from flanrec.data.databases import read_database
 from flanrec.data.delimited import Delimited, numbered_lines, parse_delimited
 from flanrec.data.problems import Problems
 from flanrec.errors import DataError
@@ -39,7 +42,7 @@ class Table:
     rows
         UInt32, the row number in the file of each record.
     file
-        The file's name, for messages.
+        The file's name, or the address of the database's table without password, for messages.
     typed
         False when every value is text whose type is still to be found (CSV, TSV).
     sequences
@@ -56,15 +59,22 @@ class Table:
     problems: Problems
 
 
-def read_table(path: str | Path) -> Table:
-    """Read a table in the format that the file's suffix names.
+def read_table(path: str | Path | TableAddress) -> Table:
+    """Read a table in the format that the file's suffix names, or that of a ``postgresql://`` address.
 
     Raises
     ------
     DataError
-        The file does not exist, is empty, is damaged, or has a suffix that is not supported.
+        The file does not exist, is empty, is damaged, or has a suffix that is not supported; the database cannot be
+        read (`flanrec.data.databases.read_database`).
+    SettingsError
+        An address is malformed, or the extra that it needs is not installed.
     """
-    path = Path(path)
+    place = TableAddress.parse(path).place
+    return _read_file(place) if isinstance(place, Path) else _counted(read_database(place), str(place))
+
+
+def _read_file(path: Path) -> Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file. Check the path; supported formats: {SUPPORTED}.")
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -103,8 +113,13 @@ def _read_parquet(path: Path) -> Table:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error}). Write it again.") from error
+    return _counted(frame, str(path))
+
+
+def _counted(frame: pl.DataFrame, file: str) -> Table:
+    """A table that has types and no lines."""
     rows = pl.Series("row", range(1, frame.height + 1), dtype=pl.UInt32)
-    return Table(frame, rows, str(path), True, frozenset(), Problems())
+    return Table(frame, rows, file, True, frozenset(), Problems())
 
 
 def _atomic(parsed: Delimited, file: str, problems: Problems) -> Table:
