@@ -7,7 +7,8 @@ trie built, saved, mapped and given a thousand more items, and constrained beams
 what a user costs beside the model's own matrix products.
 
 Item-token vectors are made up by mixing those of two movies with a little noise. For each size: the ten best items of
-users of the log, one user at a time and many together, and the share of the truly best that is found.
+users of the log, one user at a time and many together, and the share of the truly best that is found; the index built,
+saved and mapped again.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from flanrec.backbone import Backbone, load_backbone
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.factors import transition_factors
+from flanrec.catalogue.item_graph import IndexSettings
 from flanrec.catalogue.item_tokens import ItemTokens, ItemTokenSettings
-from flanrec.catalogue.nearest import IndexSettings, ItemIndex
+from flanrec.catalogue.nearest import ItemIndex
 from flanrec.catalogue.people import people
 from flanrec.catalogue.prompter import Prompter
 from flanrec.catalogue.trie import TitleTrie
@@ -172,6 +174,19 @@ def nearest(vectors: Floats, bias: Floats, states: Floats, runs: int) -> dict[st
 
     index.top(states, BEAMS)
     together = Timing([timed(lambda: index.top(states, BEAMS))[1] for _ in range(runs)])
+    stored: dict[str, float] = {}
+    if not index.exact:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "index"
+            _, save = timed(lambda: index.save(folder))
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            loads = [timed(lambda: ItemIndex.load(folder, vectors, bias)) for _ in range(runs)]
+            stored = {"save_seconds": save, "stored_bytes_per_item": size / len(vectors)}
+            stored["map_seconds"] = float(np.median([seconds for _, seconds in loads]))
+            mapped = loads[-1][0]
+            assert mapped is not None
+            same = zip(mapped.top(states, BEAMS), index.top(states, BEAMS), strict=True)
+            assert all(np.array_equal(one, other) for one, other in same)
     return {
         "items": len(vectors),
         "exact": index.exact,
@@ -180,6 +195,7 @@ def nearest(vectors: Floats, bias: Floats, states: Floats, runs: int) -> dict[st
         "user_ms_scoring_all": 1e3 * alone(whole, 10),
         "together": together.to_dict(len(states)),
         "recall": index.recall(states, BEAMS),
+        **stored,
     }
 
 
@@ -221,13 +237,13 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     Console(width=120).print(view)
     vectors, bias, states = token_vectors(backbone, data, asked.model)
     view = Table(title="Ten best items by item tokens")
-    for name in ("items", "build, s", "ms a user, alone", "together", "scoring all", "recall"):
+    for name in ("items", "build, s", "map, s", "ms a user, alone", "together", "scoring all", "recall"):
         view.add_column(name, justify="right")
     for size in asked.sizes:
         row = nearest(*mixed(vectors, bias, size), states, asked.runs)
         record["item_tokens"].append(row)
         view.add_row(
-            f"{size:,}", f"{row['build_seconds']:.1f}", f"{row['user_ms']:.2f}",
+            f"{size:,}", f"{row['build_seconds']:.1f}", f"{row.get('map_seconds', 0):.2f}", f"{row['user_ms']:.2f}",
             f"{1e3 / row['together']['per_second']:.2f}", f"{row['user_ms_scoring_all']:.2f}", f"{row['recall']:.4f}",
         )  # fmt: skip
         if asked.out is not None:

@@ -29,7 +29,7 @@ _STALE_SECONDS = 24 * 3600
 # was added by somebody else, and could change what is loaded; anything else (a README, a list of
 # recommendations written beside the model) is left alone.
 _LOADABLE = frozenset(
-    {".safetensors", ".json", ".npz", ".npy", ".parquet", ".model", ".py", ".toml", ".jinja"}
+    {".safetensors", ".json", ".npz", ".npy", ".parquet", ".usearch", ".model", ".py", ".toml", ".jinja"}
     | {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"}
 )
 

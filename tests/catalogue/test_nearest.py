@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from flanrec.catalogue.nearest import IndexSettings, ItemIndex
+from flanrec.catalogue.item_graph import IndexSettings
+from flanrec.catalogue.nearest import ItemIndex
 from flanrec.errors import SettingsError
 
 needs_usearch = pytest.mark.skipif(

@@ -7,17 +7,19 @@ import importlib.util
 import numpy as np
 import pytest
 
-from flanrec.catalogue.nearest import IndexSettings
-from flanrec.recommender import Asking, Recommender, readings
+from flanrec.catalogue.item_graph import IndexSettings
+from flanrec.recommender import Asking, Recommender
 from flanrec.recommender.readings import TokenReading
 
 
 @pytest.mark.skipif(importlib.util.find_spec("usearch") is None, reason="the extra 'fast' is not installed")
-def test_a_large_catalogue_is_searched_by_its_graph(fitted: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_catalogue_is_searched_by_its_graph(fitted: Recommender) -> None:
     whole = fitted.parts.token_reading
     assert whole.index is None
-    monkeypatch.setattr(readings, "IndexSettings", lambda: IndexSettings(exact_below=10, candidates=30))
-    searched = TokenReading(whole.tokens, whole.encoder, whole.prompter, batch_size=2, outputs=whole.outputs)
+    settings = IndexSettings(exact_below=10, candidates=30)
+    searched = TokenReading(
+        whole.tokens, whole.encoder, whole.prompter, batch_size=2, outputs=whole.outputs, searched=settings
+    )
     people = fitted.people(["u1", "u2", "u5"])
     asking = [Asking(), Asking(wish="comedy"), Asking()]
     seen = [person.items for person in people]
@@ -32,9 +34,9 @@ def test_a_large_catalogue_is_searched_by_its_graph(fitted: Recommender, monkeyp
 
 def test_without_the_extra_every_item_is_scored(fitted: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted.parts.token_reading
-    monkeypatch.setattr(readings, "IndexSettings", lambda: IndexSettings(exact_below=10))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    plain = TokenReading(whole.tokens, whole.encoder, whole.prompter, outputs=whole.outputs)
+    settings = IndexSettings(exact_below=10)
+    plain = TokenReading(whole.tokens, whole.encoder, whole.prompter, outputs=whole.outputs, searched=settings)
     assert plain.index is None
     items, _ = plain.top(fitted.people(["u1"]), 5)
     np.testing.assert_array_equal(items, whole.top(fitted.people(["u1"]), 5)[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.facets import Facets
+from flanrec.catalogue.item_graph import IndexSettings
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.people import People, Person
@@ -54,6 +56,10 @@ class Parts:
         float32 [n_items, d_model], of `title_states`.
     read_reviews
         What users wrote of the items, where the fusion listens to it; None for not read yet.
+    searched
+        How the item tokens search a large catalogue.
+    saved_index
+        Folder with the index of the item tokens, if one was saved with them.
     """
 
     dataset: Dataset
@@ -68,6 +74,8 @@ class Parts:
     encoder: PromptEncoder
     titles: NDArray[np.float32]
     read_reviews: Reviews | None
+    searched: IndexSettings
+    saved_index: Path | None
 
     @classmethod
     def assemble(
@@ -80,6 +88,7 @@ class Parts:
         titles: NDArray[np.float32],
         reviews: Reviews | None,
         settings: RecommenderSettings,
+        saved_index: Path | None = None,
     ) -> Parts:
         """Put the parts together from what is fitted and the log, on which the closed-form sources are fitted."""
         catalogue = Catalogue.from_dataset(dataset, backbone.tokenizer)
@@ -97,6 +106,8 @@ class Parts:
             encoder=PromptEncoder(backbone),
             titles=titles,
             read_reviews=reviews,
+            searched=settings.item_index,
+            saved_index=saved_index,
         )
 
     @cached_property
@@ -104,7 +115,15 @@ class Parts:
         """The item-token reading."""
         with torch.inference_mode():
             outputs = self.tokens.outputs()
-        return TokenReading(self.tokens, self.encoder, self.prompter, outputs=outputs, sample=self._some_people)
+        return TokenReading(
+            self.tokens,
+            self.encoder,
+            self.prompter,
+            outputs=outputs,
+            sample=self._some_people,
+            searched=self.searched,
+            saved_index=self.saved_index,
+        )
 
     def _some_people(self) -> list[Person]:
         ids = self.people.log.user_ids
@@ -193,4 +212,6 @@ class Parts:
             encoder=self.encoder,
             titles=np.concatenate([self.titles, title_states(backbone, catalogue.titles[len(self.titles) :])]),
             read_reviews=self.read_reviews and self.read_reviews.extended(len(catalogue)),
+            searched=self.searched,
+            saved_index=None,
         )

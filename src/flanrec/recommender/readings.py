@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from flanrec.backbone.prompts import PromptEncoder
+from flanrec.catalogue.item_graph import IndexSettings
 from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
 from flanrec.catalogue.like_rates import LikeRates
-from flanrec.catalogue.nearest import IndexSettings, ItemIndex
+from flanrec.catalogue.nearest import ItemIndex
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
 from flanrec.generation import Normalisation, first_token_ids
@@ -80,6 +82,10 @@ class TokenReading:
         Of the tokens, where they no longer change; else they are computed for every batch.
     sample
         Returns some users like those who will ask; only a large catalogue needs them.
+    searched
+        How a large catalogue is searched.
+    saved_index
+        Folder of an index that was saved of these outputs.
     """
 
     def __init__(
@@ -90,6 +96,8 @@ class TokenReading:
         batch_size: int = 64,
         outputs: torch.Tensor | None = None,
         sample: Callable[[], Sequence[Person]] | None = None,
+        searched: IndexSettings | None = None,
+        saved_index: Path | None = None,
     ) -> None:
         self.tokens = tokens
         self.encoder = encoder
@@ -97,18 +105,33 @@ class TokenReading:
         self.batch_size = batch_size
         self.outputs = outputs
         self.sample = sample
+        self.searched = searched or IndexSettings()
+        self.saved_index = saved_index
 
     @cached_property
     def index(self) -> ItemIndex | None:
-        """Finds the best of a large catalogue's items without scoring them all; made when it is first asked for."""
-        settings = IndexSettings()
-        if self.outputs is None or self.tokens.n_items <= settings.exact_below:
+        """Finds the best of a large catalogue's items without scoring them all.
+
+        When it is first asked for, the saved one is mapped, or one is made.
+
+        Raises
+        ------
+        CheckpointError
+            The saved one is damaged.
+        """
+        if self.outputs is None or self.tokens.n_items <= self.searched.exact_below:
             return None
         if importlib.util.find_spec("usearch") is None:
             logger.info("every one of %d items is scored; flanrec[fast] would search them", self.tokens.n_items)
             return None
         vectors, bias = (one.detach().float().cpu().numpy() for one in (self.outputs, self.tokens.bias))
-        return ItemIndex(vectors, bias, None if self.sample is None else self._sampled(self.sample()), settings)
+        # The model's folder may have been replaced or deleted since.
+        if self.saved_index is not None and self.saved_index.is_dir():
+            found = ItemIndex.load(self.saved_index, vectors, bias, self.searched)
+            if found is not None:
+                return found
+            logger.warning("%s does not fit the model; the graph of items is built anew", self.saved_index)
+        return ItemIndex(vectors, bias, None if self.sample is None else self._sampled(self.sample()), self.searched)
 
     def _sampled(self, users: Sequence[Person]) -> Floats:
         found = [self.states(users[part], self.prompts(users[part])).cpu().numpy() for part in self._parts(users)]

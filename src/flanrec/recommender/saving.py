@@ -1,4 +1,4 @@
-"""A fitted recommender as a folder: safetensors, JSON, Parquet and a manifest written last."""
+"""A fitted recommender as a folder: safetensors, JSON, Parquet, a graph of usearch, and a manifest written last."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from flanrec.recommender.settings import RecommenderSettings
 
 _KIND = "recommender"
 _REVIEWS = "review_states.safetensors"
+_INDEX = "item_index"
 _TABLES = ("interactions", "items", "users", "reviews")
 
 
@@ -45,7 +46,10 @@ def is_saved(folder: Path) -> bool:
 
 
 def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts: Parts) -> None:
-    """Write a fitted recommender; all or nothing."""
+    """Write a fitted recommender; all or nothing.
+
+    A large catalogue is indexed first, if that was not done and the extra is there.
+    """
     about = {"kind": _KIND, "items": len(parts.catalogue), "backbone": backbone.source.name}
     with saving(folder, about) as draft:
         backbone.save(draft / "backbone")
@@ -54,6 +58,8 @@ def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts:
         save_array({"titles": parts.titles}, draft / "title_states.safetensors")
         if parts.read_reviews is not None:
             save_array({"items": parts.read_reviews.items, "mean": parts.read_reviews.mean}, draft / _REVIEWS)
+        if parts.token_reading.index is not None:
+            parts.token_reading.index.save(draft / _INDEX)
         kept = _copy_templates(settings.templates, draft / "templates")
         body = {
             "settings": settings.model_copy(update={"templates": kept}).model_dump(mode="json"),
@@ -102,7 +108,9 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
     shape = (dataset.items.height, int(backbone.model.config.d_model))
     titles, reviews = _title_states(folder, shape), _reviews(folder, shape, backbone)
     tokens = tokens.to(backbone.device).eval()
-    parts = Parts.assemble(backbone, dataset, tokens, calibration, fusion, titles, reviews, settings)
+    # Where the folder is reached by a link, it may lead elsewhere by the time the index is asked for.
+    index = (folder / _INDEX).resolve()
+    parts = Parts.assemble(backbone, dataset, tokens, calibration, fusion, titles, reviews, settings, index)
     return Loaded(backbone, settings, parts)
 
 
