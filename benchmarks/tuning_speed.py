@@ -221,7 +221,7 @@ def held_out_loss(backbone: Backbone, examples: list[Pair]) -> float:
     """Mean token cross-entropy over the whole vocabulary, per answer."""
     backbone.model.eval()
     objective = Drawn(backbone, examples)
-    loss = objective.loss(objective.questions)
+    loss = objective.loss(objective.prepare(objective.questions))
     return float(loss.total) / loss.count
 
 

@@ -26,8 +26,10 @@ def test_flags_come_before_the_environment_and_that_before_the_file(tmp_path: Pa
 
 def test_environment_values_are_json_or_text() -> None:
     environment = {"FLANREC_LANGUAGES": '["en", "zh"]', "FLANREC_AUTOCAST": "off", "FLANREC_WORDS__PATIENCE": "null"}
+    environment["FLANREC_WORDS__VOCABULARY"] = "used"
     settings = build_settings("best", None, {}, environment)
     assert (settings.languages, settings.autocast, settings.words.patience) == (("en", "zh"), "off", None)
+    assert settings.words.vocabulary == "used"
 
 
 def test_all_unknown_settings_are_named_with_the_known_ones(tmp_path: Path) -> None:

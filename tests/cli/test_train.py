@@ -95,3 +95,62 @@ def test_interrupted_it_keeps_a_checkpoint_and_resumes(log: list[object], tmp_pa
     assert verify_manifest(tmp_path / "model")["kind"] == "recommender"
     steps = [json.loads(line)["step"] for line in curve.read_text().splitlines()]
     assert steps == list(range(1, 13))
+
+
+def curve(path: Path) -> list[tuple[int, float]]:
+    """Steps and losses."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(line["step"], line["loss"]) for line in lines if line["event"] == "step"]
+
+
+def workers_of_ray() -> list[int]:
+    """Processes of this machine that are workers of Ray Train."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::RayTrainWorker"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_under_ray_a_killed_worker_changes_nothing_but_the_time(log: list[object], tmp_path: Path) -> None:
+    pytest.importorskip("ray.train", reason="needs the extra: pip install 'flanrec[distributed]'")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(package.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+        "FLANREC_WORDS__STEPS": "16",
+        "FLANREC_WORDS__ACCUMULATION": "2",
+        "FLANREC_CHECKPOINT_SECONDS": "1",
+        "FLANREC_AUTOCAST": "off",
+    }
+    command = [sys.executable, "-m", "flanrec", "train", *map(str, log), "--json"]
+    alone = subprocess.run([*command, "--out", str(tmp_path / "alone")], env=environment, capture_output=True,
+                           text=True, timeout=600)  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    before = set(workers_of_ray())
+    asked = [*command, "--out", str(tmp_path / "model"), "--workers", "2"]
+    with subprocess.Popen(asked, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        deadline = time.monotonic() + 300
+        checkpoints = tmp_path / "model.run" / "words" / "checkpoints"
+        while not any(checkpoints.glob("step-*")) and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        mine = sorted(set(workers_of_ray()) - before)
+        assert len(mine) == 2
+        os.kill(mine[-1], signal.SIGKILL)
+        out, err = run.communicate(timeout=600)
+    assert run.returncode == 0, err
+    assert json.loads(out)["stages"]["words"]["steps"] == 16
+    assert verify_manifest(tmp_path / "model")["kind"] == "recommender"
+    expected, found = (curve(tmp_path / f"{run}.run" / "words.jsonl") for run in ("alone", "model"))
+    assert [number for number, _ in found] == [number for number, _ in expected]
+    assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected], rel=1e-4)
+    # Cut into two slices, what dropout drops differs; the course is that of one process all the same.
+    expected, found = (curve(tmp_path / f"{run}.run" / "item-tokens.jsonl") for run in ("alone", "model"))
+    assert [number for number, _ in found] == [number for number, _ in expected]
+    assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected], rel=0.05)
+    assert not list((tmp_path / "model.run").glob("*/checkpoints"))

@@ -205,6 +205,28 @@ def test_lora_leaves_a_merged_backbone_with_its_own_head(
     alike(loaded, recommender)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_vocabulary_in_use_is_tuned_and_saved_like_the_rest(
+    backbone: Backbone, small_dataset: Dataset, short_settings: RecommenderSettings, fresh_backbone: Fresh,
+    tmp_path: Path, method: str,
+) -> None:  # fmt: skip
+    changes = {"vocabulary": "used", "vocabulary_rate": 0.05, "method": method, "evaluate_every": 1}
+    settings = short_settings.model_copy(update={"words": short_settings.words.model_copy(update=changes)})
+    with pytest.raises(KeyboardInterrupt):
+        Recommender(fresh_backbone(), settings).fit(small_dataset, folder=tmp_path / "run", callbacks=Watch("words"))
+    recommender = Recommender(fresh_backbone(), settings)
+    recommender.fit(small_dataset, folder=tmp_path / "run", resume=True)
+    tuned = recommender.backbone
+    assert tuned.head_is_separate
+    before, after = backbone.model.state_dict(), tuned.model.state_dict()
+    assert before.keys() == after.keys()
+    for name in ("shared.weight", "lm_head.weight"):
+        moved = (before[name] != after[name]).any(dim=1).float().mean()
+        assert 0 < float(moved) < 0.1
+    recommender.save_pretrained(tmp_path / "model")
+    alike(Recommender.from_pretrained(tmp_path / "model", device="cpu"), recommender)
+
+
 def test_a_log_without_ratings_teaches_what_is_chosen(
     unrated_dataset: Dataset, short_settings: RecommenderSettings, fresh_backbone: Fresh
 ) -> None:

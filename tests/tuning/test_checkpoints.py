@@ -223,7 +223,7 @@ def test_an_interrupt_inside_an_update_does_not_save_half_of_it(tmp_path: Path) 
 
     def begin_torn(resume: bool) -> None:
         begin(resume)
-        trainer._optimiser = Torn(trainer._optimiser)  # type: ignore[assignment]
+        trainer.course.optimiser = Torn(trainer.course.optimiser)  # type: ignore[assignment]
 
     trainer._begin = begin_torn  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):

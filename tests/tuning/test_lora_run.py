@@ -35,6 +35,9 @@ class Answers:
     def draw(self, rng: np.random.Generator, size: int) -> list[tuple[str, str]]:
         return [PAIRS[index] for index in rng.integers(0, len(PAIRS), size)]
 
+    def prepare(self, examples: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return examples
+
     def loss(self, examples: list[tuple[str, str]]) -> LossSum:
         ids, mask = self.backbone.encode_texts([prompt for prompt, _ in examples])
         labels, kept = self.backbone.encode_texts([answer for _, answer in examples])

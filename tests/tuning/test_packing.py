@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from flanrec.backbone import Backbone
-from flanrec.tuning.packing import answer_states, pack
+from flanrec.tuning.packing import answer_states, asked
 
 PROMPTS = [
     "A viewer liked Star Wars (1977), Alien (1979), The Garden of Love and much more. Which movie comes next?",
@@ -21,8 +21,7 @@ ANSWERS = [[[7, 8, 9, 1], [7, 5, 1]], [[30, 31, 32, 33, 34, 1]]]
 
 
 def states_of(backbone: Backbone) -> torch.Tensor:
-    packed = pack(ANSWERS, [[1.0, 1.0], [1.0]], backbone.model.config.decoder_start_token_id, 0)
-    return answer_states(backbone, PROMPTS, packed, 128)
+    return answer_states(backbone, asked(backbone, PROMPTS, ANSWERS, [[1.0, 1.0], [1.0]], 128))
 
 
 def theirs(backbone: Backbone) -> torch.Tensor:

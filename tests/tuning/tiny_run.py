@@ -52,6 +52,9 @@ class Regression:
         rows = rng.integers(0, 20, size)
         return [(int(row), self.slope * float(row)) for row in rows]
 
+    def prepare(self, examples: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        return examples
+
     def loss(self, examples: list[tuple[int, float]]) -> LossSum:
         self.before_loss(examples)
         rows = torch.tensor([row for row, _ in examples])

@@ -85,8 +85,13 @@ class Backbone:
         input_ids, attention_mask
             int64 [len(texts), longest] on the backbone's device; [0, 0] for no texts.
         """
+        ids, mask = self.tokenise(texts, max_length)
+        return ids.to(self.device), mask.to(self.device)
+
+    def tokenise(self, texts: Sequence[str], max_length: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `encode_texts`, in main memory, without touching the device."""
         if not texts:
-            empty = torch.zeros((0, 0), dtype=torch.long, device=self.device)
+            empty = torch.zeros((0, 0), dtype=torch.long)
             return empty, empty.clone()
         # Measured first and cut by hand, so that a cut is counted and never happens in silence.
         rows: list[list[int]] = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
@@ -102,7 +107,7 @@ class Backbone:
         for at, row in enumerate(rows):
             ids[at, : len(row)] = torch.tensor(row, dtype=torch.long)
             mask[at, : len(row)] = 1
-        return ids.to(self.device), mask.to(self.device)
+        return ids, mask
 
     def token_count(self, text: str) -> int:
         """Count the tokens of a text, the end token ``</s>`` included."""

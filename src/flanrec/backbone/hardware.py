@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final, Literal
 
 import torch
@@ -15,12 +16,17 @@ _DTYPES: Final = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bf
 def choose_device(device: str = "auto") -> torch.device:
     """Return the torch device for a name; ``auto`` takes CUDA, then MPS, then the CPU.
 
+    Of several GPUs, ``auto`` and ``cuda`` take that of the process's ``LOCAL_RANK``, which torchrun, accelerate and Ray
+    Train set.
+
     Raises
     ------
     SettingsError
         The name is unknown or the device is not on this machine.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if cuda and device in {"auto", "cuda"} and os.environ.get("LOCAL_RANK", "").isdigit():
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     if device == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     try:

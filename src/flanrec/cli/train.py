@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import shutil
-from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from flanrec.artefact import MANIFEST
-from flanrec.cli.common import print_frame, print_json, progress_callbacks
+from flanrec.cli.common import print_frame, print_json
 from flanrec.cli.config import ConfigOption
 from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, Start, grouped
 from flanrec.errors import SettingsError
-
-if TYPE_CHECKING:
-    from flanrec.recommender import Recommender
-    from flanrec.tuning import Callback
-
-logger = logging.getLogger(__name__)
 
 
 class Method(StrEnum):
@@ -49,31 +43,52 @@ def train(
         bool, typer.Option("--keep-checkpoints", help="Keep the checkpoints after success.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard curves too.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="More than one run under Ray Train.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of each worker under Ray.")] = 1,
+    address: Annotated[str | None, typer.Option("--address", help="Of a running Ray cluster.")] = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tune a recommender on interactions and items, and save it."""
     folder = runs if runs is not None else out.with_name(f"{out.name}.run")
-    _refuse_early(out, folder, resume, tensorboard)
+    # Of the processes of a launcher the first one looks, tells and tidies up.
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        _refuse_early(out, folder, resume, tensorboard)
+    else:
+        logging.getLogger("flanrec").setLevel(logging.WARNING)
     settings = start.settings(config, words={"method": None if method is None else method.value})
     dataset = source.load(rows, reviews)
-    from flanrec.recommender import Recommender
+    from flanrec.distributed import TrainJob, train_by_ray
+    from flanrec.distributed import train as train_here
+    from flanrec.tuning import parted
 
+    # Workers elsewhere have another working directory.
+    local = start.backbone is not None and Path(start.backbone).is_dir()
+    backbone = str(Path(str(start.backbone)).resolve()) if local else start.backbone
+    job = TrainJob(
+        dataset, settings, str(out.resolve()), str(folder.resolve()), backbone, start.revision, resume, tensorboard,
+        device,
+    )  # fmt: skip
     try:
-        recommender = Recommender.from_pretrained(start.backbone, settings, revision=start.revision, device=device)
-        recommender.fit(dataset, folder=folder, resume=resume, callbacks=_callbacks(folder, tensorboard))
-        recommender.save_pretrained(out)
-    except KeyboardInterrupt:
-        if _has_checkpoints(folder):
-            typer.echo(f"interrupted; {folder} has checkpoints: the same command with --resume goes on", err=True)
+        if workers > 1 or address is not None:
+            told = train_by_ray(job, workers, threads=threads, address=address)
         else:
+            told = train_here(job)
+    except KeyboardInterrupt:
+        if first and _has_checkpoints(folder):
+            typer.echo(f"interrupted; {folder} has checkpoints: the same command with --resume goes on", err=True)
+        elif first:
             typer.echo("interrupted before the first checkpoint; nothing was saved", err=True)
         raise
+    parted()
+    if not first:
+        return
     if not keep_checkpoints:
-        for finished in (*folder.glob("*/checkpoints"), *folder.glob("*-done")):
+        for finished in (*folder.glob("*/checkpoints"), *folder.glob("*-done"), folder / "ray"):
             shutil.rmtree(finished, ignore_errors=True)
-    _report(recommender, out, folder, as_json)
+    _report(told, out, folder, as_json)
 
 
 def _refuse_early(out: Path, folder: Path, resume: bool, tensorboard: bool) -> None:
@@ -96,49 +111,15 @@ def _has_checkpoints(folder: Path) -> bool:
     return any(path.is_dir() for path in (*folder.glob("*/checkpoints/*"), *folder.glob("*-done")))
 
 
-def _callbacks(folder: Path, tensorboard: bool) -> Callable[[str], Sequence[Callback]]:
-    from flanrec.tuning import JsonLines, TensorBoard
-
-    def told(stage: str) -> Sequence[Callback]:
-        name = stage.replace(",", "").replace(" ", "-")
-        watching: list[Callback] = [*progress_callbacks(stage), JsonLines(folder / f"{name}.jsonl")]
-        return [*watching, TensorBoard(folder / "tensorboard" / name)] if tensorboard else watching
-
-    return told
-
-
-def _report(recommender: Recommender, out: Path, folder: Path, as_json: bool) -> None:
-    stages: dict[str, dict[str, Any]] = {
-        name: {
-            "steps": report.steps,
-            "seconds": round(report.seconds, 1),
-            "last_loss": report.losses[-1] if report.losses else None,
-            "best_step": report.best_step,
-            "validation_ndcg@10": report.best_value,
-            "stopped": report.stopped,
-        }
-        for name, report in recommender.reports.items()
-        if report.steps
-    }
-    tuned, verdicts = recommender.reports["item tokens"], recommender.parts.fusion.verdicts
+def _report(told: dict[str, Any], out: Path, folder: Path, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                "model": str(out),
-                "curves": str(folder),
-                "backbone": recommender.backbone.source.name,
-                "validation_ndcg@10": tuned.best_value,
-                "seconds": round(sum(report.seconds for report in recommender.reports.values()), 1),
-                "stages": stages,
-                "fusion": [verdict.to_dict() for verdict in verdicts],
-                "settings": recommender.settings.model_dump(mode="json"),
-            }
-        )
+        shown = {name: value for name, value in told.items() if name != "verdicts"}
+        print_json({"model": str(out), "curves": str(folder)} | shown)
         return
-    rows = [{"stage": name, **stage, "seconds": round(stage["seconds"])} for name, stage in stages.items()]
+    rows = [{"stage": name, **stage, "seconds": round(stage["seconds"])} for name, stage in told["stages"].items()]
     print_frame(pl.DataFrame(rows, infer_schema_length=None), "tuning")
-    if tuned.best_value is not None:
-        typer.echo(f"best NDCG@10 on the validation events: {tuned.best_value:.4f}")
-    for verdict in verdicts:
-        typer.echo(f"fused ranking: {verdict.to_text()}")
+    if told["validation_ndcg@10"] is not None:
+        typer.echo(f"best NDCG@10 on the validation events: {told['validation_ndcg@10']:.4f}")
+    for verdict in told["verdicts"]:
+        typer.echo(f"fused ranking: {verdict}")
     typer.echo(f"saved in {out}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from flanrec.distributed.cluster import ray_cluster
 from flanrec.distributed.parts import planned, sealed
 from flanrec.distributed.worker import BatchJob, Worker, output_of
 from flanrec.errors import SettingsError
@@ -88,15 +89,7 @@ def _by_ray(job: BatchJob, parts: Sequence[int], workers: int, address: str | No
     """Ray Data gives parts to workers, and those of a worker that dies to another one."""
     if not parts:
         return
-    try:
-        import ray
-    except ImportError as problem:
-        raise SettingsError("several workers need Ray; pip install 'flanrec[distributed]'") from problem
-    own = not ray.is_initialized()
-    if own:
-        options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    try:
+    with ray_cluster(workers, address) as ray:
         ray.data.DataContext.get_current().enable_progress_bars = False
         table = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
         answered = table.map_batches(
@@ -104,6 +97,3 @@ def _by_ray(job: BatchJob, parts: Sequence[int], workers: int, address: str | No
         )
         for row in answered.iter_rows():
             yield int(row["users"])
-    finally:
-        if own:
-            ray.shutdown()

@@ -22,6 +22,7 @@ from flanrec.recommender.saving import is_saved, load, save
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks
 from flanrec.recommender.tables import recommendations, refuse_text
+from flanrec.tuning import all_processes
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -93,6 +94,11 @@ class Recommender(Answering):
     def save_pretrained(self, folder: Path | str) -> None:
         """Write everything that recommending needs as safetensors, JSON and Parquet; all or nothing.
 
+        Beyond `item_index.exact_below` items the graph of the item tokens is written too, where usearch is installed;
+        it is built first unless it was asked for already, which takes a minute or two for a million items.
+
+        Of processes that tuned together the first one writes.
+
         Raises
         ------
         CheckpointError
@@ -100,7 +106,9 @@ class Recommender(Answering):
         SettingsError
             The recommender is not fitted.
         """
-        save(Path(folder), self.backbone, self.settings, self.parts)
+        parts = self.parts
+        if all_processes().first:
+            save(Path(folder), self.backbone, self.settings, parts)
 
     def fit(
         self,
@@ -112,6 +120,9 @@ class Recommender(Answering):
         callbacks: Callbacks | None = None,
     ) -> Recommender:
         """Tune on a log.
+
+        Started by torchrun, ``accelerate launch`` or Ray Train, the processes tune together, and each holds the same
+        recommender in the end; `folder` must then be one that all of them see.
 
         Parameters
         ----------

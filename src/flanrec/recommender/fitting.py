@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from flanrec.backbone import Backbone
@@ -22,7 +23,7 @@ from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks, Material
 from flanrec.recommender.tables import joined, with_items_of
-from flanrec.tuning import TrainingReport
+from flanrec.tuning import TrainingReport, all_processes
 from flanrec.tuning.callbacks import Callback
 
 
@@ -56,16 +57,19 @@ def fit(
         train, validation = hold_out_last(train)
     told = callbacks or _nobody
     reports: dict[str, TrainingReport] = {}
+    # What the folder holds is asked once: the first process writes there while others still come.
+    together = all_processes()
     if folder is not None and not resume:
-        stages.refuse_earlier(folder)
+        together.from_first(partial(stages.refuse_earlier, folder))
+    went_on = folder is not None and resume and together.from_first(partial(stages.words_are_tuned, folder))
     identity = {"fit": settings.model_dump_json(), "backbone": fingerprint(backbone)}
     material = _material(backbone, settings, train, validation, identity)
     _check_readable(backbone, material, settings.unreadable_limit)
-    done = stages.tuned_words(folder, material, str(backbone.device)) if resume else None
-    if done is None:
-        backbone, reports["words"] = stages.tune_words(backbone, material, folder, resume, told)
-    else:
+    if went_on and folder is not None:
+        done = stages.tuned_words(folder, material, str(backbone.device))
         backbone = replace(done, source=backbone.source)
+    else:
+        backbone, reports["words"] = stages.tune_words(backbone, material, folder, resume, told)
     tokens, reports["item tokens"] = stages.tune_tokens(backbone, material, folder, resume, told)
     calibration = stages.calibrate(backbone, material)
     titles = title_states(backbone, material.prompter.catalogue.titles)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flanrec.catalogue.item_graph import IndexSettings
 from flanrec.catalogue.item_tokens import ItemTokenSettings
 from flanrec.errors import SettingsError
 from flanrec.tuning.settings import OptimizerName
@@ -57,6 +58,10 @@ class WordTuning(_Settings):
     """Forward passes the batch is made of: batch_size prompts each."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak rate."""
+    vocabulary: Literal["frozen", "used"] = "frozen"
+    """frozen leaves embeddings and output layer as they are, used trains the rows that the texts in use have there."""
+    vocabulary_rate: float = Field(default=1e-3, gt=0)
+    """Peak rate of these rows; used only."""
     optimizer: OptimizerName = "adamw"
     """See TrainerSettings."""
     activation_checkpointing: bool = False
@@ -180,6 +185,8 @@ class RecommenderSettings(_Settings):
     """Tuning of the T5."""
     item_tokens: ItemTokenSettings = ItemTokenSettings()
     """Shape of the item-token reading."""
+    item_index: IndexSettings = IndexSettings()
+    """How item tokens search a catalogue that is too large to be scored whole."""
     tokens: TokenTuning = TokenTuning()
     """Tuning of the item-token reading."""
     fusion: FusionSettings = FusionSettings()

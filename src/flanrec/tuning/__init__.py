@@ -6,10 +6,12 @@ the same course. What is learnt is said by objectives, in `flanrec.tuning.object
 """
 
 from flanrec.tuning.callbacks import Callback, JsonLines, ProgressBar, TensorBoard
+from flanrec.tuning.objective import LossSum, Objective, Weighted
 from flanrec.tuning.parameters import MovingAverage, ParameterGroup
+from flanrec.tuning.processes import Processes, all_processes, parted
 from flanrec.tuning.report import Evaluation, StepRecord, TrainingReport
 from flanrec.tuning.settings import TrainerSettings
-from flanrec.tuning.steps import LossSum, NonFiniteLossError, Objective, Weighted
+from flanrec.tuning.steps import NonFiniteLossError
 from flanrec.tuning.trainer import Trainer
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "NonFiniteLossError",
     "Objective",
     "ParameterGroup",
+    "Processes",
     "ProgressBar",
     "StepRecord",
     "TensorBoard",
@@ -28,4 +31,6 @@ __all__ = [
     "TrainerSettings",
     "TrainingReport",
     "Weighted",
+    "all_processes",
+    "parted",
 ]

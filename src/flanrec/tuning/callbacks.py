@@ -95,12 +95,16 @@ class ProgressBar:
 
     def on_end(self, report: TrainingReport) -> None:
         """Take the bar down and say how the run ended."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self.close()
         best = "" if report.best_step is None else f"; best after step {report.best_step}"
         logger.info("%s: %s after %d steps and %s%s", self.label, report.stopped, report.steps,
                     duration(report.seconds), best)  # fmt: skip
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def _describe(self, record: StepRecord) -> str:
         several = len(self._losses) > 1

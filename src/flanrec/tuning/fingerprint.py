@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from flanrec.errors import CheckpointError, SettingsError
+from flanrec.tuning.objective import Weighted
 from flanrec.tuning.parameters import ParameterGroup
 from flanrec.tuning.settings import TrainerSettings
-from flanrec.tuning.steps import Weighted
 
-_FREE_TO_CHANGE = frozenset({"checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "autocast"})
+_FREE_TO_CHANGE = frozenset({"checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "autocast", "workers"})
 
 
 def run_fingerprint(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +15,7 @@ from flanrec.backbone.encoder import encoder_states
 from flanrec.backbone.rows import Rows
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """Answers in rows, all [n_prompts, longest].
 
     Attributes
@@ -39,6 +37,22 @@ class Packed:
     def said(self) -> Tensor:
         """Places that belong to an answer: bool [n_prompts, longest]."""
         return self.owner >= 0
+
+
+class Asked(NamedTuple):
+    """Prompts, and the answers packed for them, in main memory.
+
+    Attributes
+    ----------
+    ids, mask
+        int64 [n_prompts, longest], of `Backbone.tokenise`.
+    packed
+        One row of answers a prompt.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    packed: Packed
 
 
 def pack(rows: Sequence[Sequence[Sequence[int]]], weights: Sequence[Sequence[float]], start: int, pad: int) -> Packed:
@@ -71,13 +85,23 @@ def pack(rows: Sequence[Sequence[Sequence[int]]], weights: Sequence[Sequence[flo
     return Packed(inputs, labels, owner, weight)
 
 
-def answer_states(backbone: Backbone, prompts: Sequence[str], packed: Packed, max_length: int) -> Tensor:
+def asked(
+    backbone: Backbone, prompts: Sequence[str], answers: Sequence[Sequence[Sequence[int]]],
+    weights: Sequence[Sequence[float]], max_length: int,
+) -> Asked:  # fmt: skip
+    """Tokenise prompts, longer ones cut to `max_length`, and pack each one's answers; see `pack`."""
+    start, pad = backbone.model.config.decoder_start_token_id, backbone.tokenizer.pad_token_id
+    return Asked(*backbone.tokenise(prompts, max_length), pack(answers, weights, start, pad))
+
+
+def answer_states(backbone: Backbone, asked: Asked) -> Tensor:
     """Read the prompts and the packed answers: the decoder's states at the places that are said, [n, d_model].
 
     T5's positions are relative, so an answer reads the same wherever in the row it stands.
     """
     model: Any = backbone.model
-    ids, mask = backbone.encode_texts(prompts, max_length)
+    packed = asked.packed
+    ids, mask = asked.ids.to(backbone.device, non_blocking=True), asked.mask.to(backbone.device, non_blocking=True)
     rows = Rows.of_mask(packed.said.to(backbone.device))
     stack = model.get_decoder()
     stream = stack.embed_tokens(rows.gather(packed.inputs.to(backbone.device)))

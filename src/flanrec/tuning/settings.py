@@ -24,6 +24,9 @@ class TrainerSettings(BaseModel):
     """Examples in one forward pass."""
     accumulation: int = Field(default=1, ge=1)
     """Forward passes per update; one update sees batch_size * accumulation examples."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes that draw and tokenise batches ahead of the model, which changes nothing else; None takes some on a
+    GPU, none on a CPU, where drawing is a hundredth of a step."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Decides, together with the step, which examples are drawn and what dropout drops."""
     optimizer: OptimizerName = "adamw"

@@ -1,56 +1,24 @@
-"""Objectives, and one step of training on one of them: draw, pass the batch through in slices, clip."""
+"""One step of training on one batch: its slices through the model, gradients added over all processes, clipped."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flanrec.errors import SettingsError
+from flanrec.tuning.batches import Batch, BatchPlan
+from flanrec.tuning.objective import Objective
 
 _SHOWN_EXAMPLES = 4
 _SHOWN_CHARACTERS = 300
 
-
-@dataclass(frozen=True)
-class LossSum:
-    """The losses of some examples, added up."""
-
-    total: Tensor
-    """Sum of the losses, a scalar with a gradient."""
-    count: float
-    """Number of targets it sums over: a mean over several batches is the sum of totals by the sum of counts."""
-
-
-class Objective(Protocol):
-    """Something to learn: where its examples come from and how wrong the model is on them."""
-
-    @property
-    def name(self) -> str:
-        """How reports and errors call it."""
-        ...
-
-    def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
-        """Return `size` light examples without tensors, by `rng` alone: no state may carry over between calls."""
-        ...
-
-    def loss(self, examples: list[Any]) -> LossSum:
-        """Return the summed loss of some of the drawn examples; any randomness must come from torch's own generator."""
-        ...
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """An objective and how often it has its turn, relative to the others."""
-
-    objective: Objective
-    weight: float = 1.0
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 class NonFiniteLossError(SettingsError):
@@ -63,30 +31,30 @@ class StepResult(NamedTuple):
     objective: str
     loss: float
     examples: int
-
-
-def draw_batch(objectives: Sequence[Weighted], seed: int, step: int, size: int) -> tuple[Objective, list[Any]]:
-    """Choose an objective by weight and let it draw, from (seed, step) alone."""
-    rng = np.random.default_rng([seed, step])
-    weights = np.array([weighted.weight for weighted in objectives], dtype=np.float64)
-    objective = objectives[int(rng.choice(len(objectives), p=weights / weights.sum()))].objective
-    return objective, objective.draw(rng, size)
+    interrupted: bool
+    """Whether any process was asked to stop."""
 
 
 def accumulate_gradients(
-    objectives: Sequence[Weighted],
+    plan: BatchPlan,
+    batch: Batch,
     parameters: Mapping[str, Tensor],
     *,
-    seed: int,
     step: int,
-    batch_size: int,
-    accumulation: int,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    autocast: Autocast,
+    interrupted: bool = False,
 ) -> StepResult:
-    """Set the parameters' gradients to those of the mean loss over one whole batch.
+    """Set the parameters' gradients to those of the mean loss over one whole batch, the same in all processes.
 
-    The batch is drawn at once and passed through the model in slices; the sum of their gradients is
-    divided by the number of all targets. How the batch is sliced therefore changes nothing but rounding.
+    The batch passes through the model in slices; the sum of their gradients is divided by the number of all targets.
+    How the batch is sliced, and over how many processes, therefore changes nothing but rounding and what dropout drops.
+
+    Parameters
+    ----------
+    plan, batch
+        Who made the batch, and this process's part of it.
+    interrupted
+        Whether this process was asked to stop; the answer tells whether any was.
 
     Raises
     ------
@@ -95,35 +63,45 @@ def accumulate_gradients(
     SettingsError
         An objective draws nothing, or has no targets in the whole batch.
     """
-    objective, examples = draw_batch(objectives, seed, step, batch_size * accumulation)
-    if not examples:
+    objective, device = plan.objectives[batch.objective].objective, next(iter(parameters.values())).device
+    if not batch.examples:
         raise SettingsError(f"Objective {objective.name!r} drew no examples in step {step}; it has none to learn from.")
-    # Dropout follows (seed, step) too, so that a resumed run drops the same.
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
     for parameter in parameters.values():
         parameter.grad = None
-    total, count = 0.0, 0.0
-    for start in range(0, len(examples), batch_size):
-        piece = examples[start : start + batch_size]
+    total, count, failure = 0.0, 0.0, ""
+    for number, prepared in batch.slices:
+        # Dropout follows (seed, step, slice), so that a resumed run drops the same, in however many processes.
+        torch.manual_seed(_dropout_seed(plan.seed, step, number))
         with autocast():
-            loss = objective.loss(piece)
+            loss = objective.loss(prepared)
         value = float(loss.total.detach())
         if not math.isfinite(value):
-            raise NonFiniteLossError(_describe_failure(objective, piece, step, value, autocast))
+            failure = _describe_failure(plan, objective, number, step, value, autocast)
+            break
         if loss.count > 0:
             loss.total.backward()  # type: ignore[no-untyped-call]
         total += value
         count += loss.count
+    told = [total, count, float(bool(failure)), float(interrupted)]
+    told += [float(parameter.grad is not None) for parameter in parameters.values()]
+    if plan.processes.count > 1:
+        together = torch.tensor(told, dtype=torch.float64, device=device)
+        plan.processes.add([together])
+        told = together.tolist()
+    total, count, failures, asked, *reached = told
+    if failures:
+        raise NonFiniteLossError(failure or f"Another process has a loss that is not finite in step {step}; see there.")
     if count <= 0:
         raise SettingsError(
-            f"Objective {objective.name!r} has no targets in the {len(examples)} examples of step {step}; "
+            f"Objective {objective.name!r} has no targets in the {batch.examples} examples of step {step}; "
             "check that its examples are not cut to nothing."
         )
-    gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
+    gradients = [_gradient_of(parameter) for parameter, some in zip(parameters.values(), reached, strict=True) if some]
     if not gradients:
         raise SettingsError(f"Objective {objective.name!r} does not depend on any trained parameter.")
+    plan.processes.add(gradients)
     torch._foreach_div_(gradients, count)
-    return StepResult(objective.name, total / count, len(examples))
+    return StepResult(objective.name, total / count, batch.examples, asked > 0)
 
 
 def clip_gradients(parameters: Mapping[str, Tensor], limit: float | None, step: int, objective: str) -> float:
@@ -149,19 +127,28 @@ def clip_gradients(parameters: Mapping[str, Tensor], limit: float | None, step: 
     return norm
 
 
+def _dropout_seed(seed: int, step: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, step, 1 + number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _gradient_of(parameter: Tensor) -> Tensor:
+    """The gradient of a parameter that some process's slices reach; zeros where this process's do not."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
 def _describe_failure(
-    objective: Objective,
-    examples: list[Any],
-    step: int,
-    value: float,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    plan: BatchPlan, objective: Objective, number: int, step: int, value: float, autocast: Autocast
 ) -> str:
-    """Say which examples of a slice have no finite loss by themselves."""
+    """Say which examples of a slice have no finite loss by themselves; they are drawn once more."""
+    _, drawn = plan.draw(step)
+    examples = plan.slices(drawn)[number]
     at_fault = []
     with torch.no_grad():
         for example in examples:
             with autocast():
-                if not bool(torch.isfinite(objective.loss([example]).total)):
+                if not bool(torch.isfinite(objective.loss(objective.prepare([example])).total)):
                     at_fault.append(example)
     if len(at_fault) in (0, len(examples)):
         which = f"none of the {len(examples)} examples alone" if not at_fault else f"all {len(examples)} examples"

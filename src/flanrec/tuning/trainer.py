@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from flanrec.errors import SettingsError
+from flanrec.tuning.batches import Batch, BatchPlan, batches, resolve_workers
 from flanrec.tuning.callbacks import Callback
-from flanrec.tuning.checkpoints import Checkpoints, TrainingState
+from flanrec.tuning.checkpoints import Checkpoints
+from flanrec.tuning.course import Course
 from flanrec.tuning.fingerprint import refuse_misfits, run_fingerprint
 from flanrec.tuning.interrupts import PoliteInterrupt
-from flanrec.tuning.optimisers import build_optimiser, optimiser_state, restore_optimiser, set_rates
-from flanrec.tuning.parameters import MovingAverage, ParameterGroup, copied, restore, trained_parameters, viewed
+from flanrec.tuning.objective import Weighted
+from flanrec.tuning.optimisers import set_rates
+from flanrec.tuning.parameters import ParameterGroup, trained_parameters
+from flanrec.tuning.processes import Processes, all_processes
 from flanrec.tuning.report import Evaluation, StepRecord, TrainingReport
 from flanrec.tuning.schedule import rate_factor
 from flanrec.tuning.settings import TrainerSettings, resolve_autocast
-from flanrec.tuning.steps import Weighted, accumulate_gradients, clip_gradients
+from flanrec.tuning.steps import accumulate_gradients, clip_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ class Trainer:
 
     Everything random in a step follows from (seed, step), so a run that was killed and resumed makes
     the very steps that it would have made.
+
+    Started by torchrun, ``accelerate launch`` or Ray Train, the processes share the slices of each batch and add their
+    gradients, so that all make the same steps; the first one evaluates, tells callbacks and writes checkpoints.
 
     Parameters
     ----------
@@ -54,6 +60,8 @@ class Trainer:
         Told of steps, evaluations and the end.
     identity
         Facts that must be the same when a run is resumed, such as the fingerprints of data and backbone.
+    processes
+        Those that train together; by default those of the launcher.
 
     Raises
     ------
@@ -73,16 +81,25 @@ class Trainer:
         folder: Path | None = None,
         callbacks: Sequence[Callback] = (),
         identity: Mapping[str, str] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.parameters = trained_parameters(groups)
         refuse_misfits(modules, self.parameters, objectives, settings, evaluate is not None, primary, folder)
         self.modules, self.groups, self.objectives, self.settings = modules, groups, objectives, settings
-        self.evaluate, self.primary, self.callbacks = evaluate, primary, callbacks
+        self.processes = all_processes() if processes is None else processes
+        self.evaluate, self.primary = evaluate, primary
+        self.callbacks = callbacks if self.processes.first else ()
+        self.plan = BatchPlan(objectives, settings.seed, settings.batch_size, settings.accumulation, self.processes)
         self.device = next(iter(self.parameters.values())).device
         self.autocast = resolve_autocast(settings.autocast, self.device)
         self.fingerprint = run_fingerprint(settings, groups, objectives, primary, self.autocast, identity or {})
         self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep_checkpoints) if folder else None
-        self.report = TrainingReport()
+        self.course = Course(self.parameters, groups, settings)
+
+    @property
+    def report(self) -> TrainingReport:
+        """How the run went so far."""
+        return self.course.report
 
     def fit(self, *, resume: bool = False) -> TrainingReport:
         """Train to the end and leave the best weights in the modules.
@@ -109,7 +126,9 @@ class Trainer:
         try:
             with _generators_restored(self.device), PoliteInterrupt() as interrupt:
                 self._loop(interrupt)
-            self._take_result()
+            if self.evaluate is not None and self.report.best_step is None:
+                logger.warning("No evaluation gave a number for %s: the last weights are the result.", self.primary)
+            self.course.take_result()
         except KeyboardInterrupt:
             self.report.stopped = "interrupted"
             self._save_interrupted()
@@ -126,22 +145,24 @@ class Trainer:
         return self.report
 
     def _begin(self, resume: bool) -> None:
-        settings = self.settings
-        self.report = TrainingReport()
-        self._optimiser = build_optimiser(self.groups, settings)
-        self._average = MovingAverage(self.parameters, settings.average) if settings.average else None
-        self._best: dict[str, Tensor] | None = None
+        self.course = Course(self.parameters, self.groups, self.settings)
         self._between_steps = True
         if self.checkpoints is not None:
+            kept, fingerprint = self.checkpoints, self.fingerprint
             if resume:
-                self._restore(self.checkpoints.load_newest(self.fingerprint))
+                state = self.processes.from_first(lambda: kept.load_newest(fingerprint))
+                if state is not None:
+                    self.course.restore(state)
             else:
-                self.checkpoints.refuse_existing()
+                self.processes.from_first(kept.refuse_existing)
+        self.processes.share(self.parameters.values())
         self._began = time.monotonic() - self.report.seconds
         self._saved_at, self._saved_step = time.monotonic(), self.report.steps
 
     def _loop(self, interrupt: PoliteInterrupt) -> None:
         self._set_mode(training=True)
+        stop = False
+        todo = self._batches()
         while True:
             self._evaluate_if_due()
             if self.settings.patience is not None and self.report.since_improvement >= self.settings.patience:
@@ -150,23 +171,28 @@ class Trainer:
             self._save_if_due()
             if self.report.steps >= self.settings.steps:
                 break
-            if interrupt.asked:
+            # Alone this process stops here; several stop together, once they have told each other in a step.
+            if stop or (interrupt.asked and self.processes.count == 1):
                 raise KeyboardInterrupt
-            self._step(self.report.steps + 1)
+            stop = self._step(self.report.steps + 1, next(todo), interrupt.asked)
 
-    def _step(self, step: int) -> None:
+    def _batches(self) -> Iterator[Batch]:
+        workers = resolve_workers(self.settings.workers, self.device)
+        return batches(self.plan, self.report.steps + 1, self.settings.steps, workers, self.device)
+
+    def _step(self, step: int, batch: Batch, interrupted: bool) -> bool:
+        """Make one update; return whether any process was asked to stop."""
         settings, report = self.settings, self.report
         result = accumulate_gradients(
-            self.objectives, self.parameters, seed=settings.seed, step=step, batch_size=settings.batch_size,
-            accumulation=settings.accumulation, autocast=self._autocast_block,
-        )  # fmt: skip
+            self.plan, batch, self.parameters, step=step, autocast=self._autocast_block, interrupted=interrupted
+        )
         norm = clip_gradients(self.parameters, settings.clip_norm, step, result.objective)
         factor = rate_factor(settings.schedule, step, settings.steps, settings.warmup)
-        rates = set_rates(self._optimiser, self.groups, factor)
+        rates = set_rates(self.course.optimiser, self.groups, factor)
         self._between_steps = False
-        self._optimiser.step()
-        if self._average is not None:
-            self._average.update(self.parameters)
+        self.course.optimiser.step()
+        if self.course.average is not None:
+            self.course.average.update(self.parameters)
         report.steps = step
         report.losses.append(result.loss)
         report.objectives.append(result.objective)
@@ -178,6 +204,7 @@ class Trainer:
         )
         for callback in self.callbacks:
             callback.on_step(record)
+        return result.interrupted
 
     def _evaluate_if_due(self) -> None:
         settings, report = self.settings, self.report
@@ -188,16 +215,10 @@ class Trainer:
         if self.evaluate is None or not due or done:
             return
         self._set_mode(training=False)
-        with self._average.in_place_of(self.parameters) if self._average else contextlib.nullcontext():
+        with self.course.averaged():
             with torch.no_grad():
-                metrics = {name: float(value) for name, value in self.evaluate().items()}
-            if self.primary not in metrics:
-                raise SettingsError(f"evaluate() gives no {self.primary!r}; choose primary from {sorted(metrics)}.")
-            value = metrics[self.primary]
-            improved = not math.isnan(value) and (report.best_value is None or value > report.best_value)
-            if improved:
-                self._best = copied(self.parameters)
-                report.best_step, report.best_value = report.steps, value
+                metrics = self.processes.from_first(self._measured)
+            improved = self.course.judge(metrics[self.primary])
         self._set_mode(training=True)
         evaluation = Evaluation(report.steps, metrics, improved)
         report.evaluations.append(evaluation)
@@ -205,14 +226,12 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_evaluation(evaluation)
 
-    def _take_result(self) -> None:
-        if self._best is not None:
-            restore(self.parameters, self._best)
-            return
-        if self.evaluate is not None:
-            logger.warning("No evaluation gave a number for %s: the last weights are the result.", self.primary)
-        if self._average is not None:
-            restore(self.parameters, self._average.values)
+    def _measured(self) -> dict[str, float]:
+        assert self.evaluate is not None
+        metrics = {name: float(value) for name, value in self.evaluate().items()}
+        if self.primary not in metrics:
+            raise SettingsError(f"evaluate() gives no {self.primary!r}; choose primary from {sorted(metrics)}.")
+        return metrics
 
     def _save_if_due(self) -> None:
         settings, step = self.settings, self.report.steps
@@ -222,31 +241,16 @@ class Trainer:
         if step > self._saved_step and (by_steps or by_clock):
             self._save()
 
-    def _save(self) -> Path | None:
-        if self.checkpoints is None:
-            return None
-        self.report.seconds = time.monotonic() - self._began
-        tensors, numbers = optimiser_state(self._optimiser, self.parameters)
-        average = None if self._average is None else viewed(self._average.values)
-        state = TrainingState(
-            self.report, viewed(self.parameters), tensors, numbers, average,
-            0 if self._average is None else self._average.updates, self._best, self.fingerprint,
-        )  # fmt: skip
-        path = self.checkpoints.save(state)
-        self._saved_at, self._saved_step = time.monotonic(), self.report.steps
-        return path
-
-    def _restore(self, state: TrainingState | None) -> None:
-        if state is None:
+    def _save(self) -> None:
+        if self.checkpoints is None or not self.processes.first:
             return
-        restore(self.parameters, state.weights)
-        restore_optimiser(self._optimiser, self.parameters, state.optimiser_tensors, state.optimiser_numbers)
-        if self._average is not None and state.average is not None:
-            self._average.values = {n: value.to(self.device) for n, value in state.average.items()}
-            self._average.updates = state.average_updates
-        self._best, self.report = state.best, state.report
+        self.report.seconds = time.monotonic() - self._began
+        self.checkpoints.save(self.course.state(self.fingerprint))
+        self._saved_at, self._saved_step = time.monotonic(), self.report.steps
 
     def _save_interrupted(self) -> None:
+        if not self.processes.first:
+            return
         if self.checkpoints is None:
             logger.warning("Interrupted after step %d; without a folder nothing was kept.", self.report.steps)
             return

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from losses import loss_of
 from transformers import T5Config, T5ForConditionalGeneration
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.vocabulary import used_rows
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
 
 PROMPTS = ["The user wants comedy. Recommend one movie.", "Which movie comes next after Alien (1979); Heat (1995)?"]
@@ -28,7 +30,7 @@ def objective(backbone: Backbone, **options: Any) -> AnswerObjective:
 
 def total(backbone: Backbone, *questions: Question, **options: Any) -> float:
     with torch.no_grad():
-        return float(objective(backbone, **options).loss(list(questions)).total)
+        return float(loss_of(objective(backbone, **options), list(questions)).total)
 
 
 def theirs(backbone: Backbone, prompt: str, title: str) -> float:
@@ -69,7 +71,7 @@ def test_several_answers_cost_what_they_cost_one_by_one_and_one_encoder_run(back
 def test_the_count_is_the_weight_of_all_answers(backbone: Backbone) -> None:
     questions = [Question(PROMPTS[0], TITLES[:2], (1.0, 0.8)), Question(PROMPTS[1], TITLES[:1], (0.5,))]
     with torch.no_grad():
-        assert objective(backbone).loss(questions).count == pytest.approx(2.3)
+        assert loss_of(objective(backbone), questions).count == pytest.approx(2.3)
 
 
 def test_padding_beside_longer_neighbours_changes_nothing(backbone: Backbone) -> None:
@@ -100,6 +102,28 @@ def test_a_model_that_scales_its_states_before_the_head_is_scaled_here_too(backb
     assert got == pytest.approx(theirs(scaled, PROMPTS[0], "Heat"), rel=1e-4)
 
 
+def test_over_the_rows_in_use_the_loss_lacks_what_goes_to_other_rows(backbone: Backbone) -> None:
+    question = Question(PROMPTS[0], ("Heat",), (1.0,))
+    rows = used_rows(backbone.tokenizer, TITLES)
+    ids = torch.tensor([backbone.tokenizer(PROMPTS[0])["input_ids"]])
+    labels = torch.tensor([backbone.tokenizer("Heat")["input_ids"]])
+    with torch.no_grad():
+        logits = backbone.model(input_ids=ids, labels=labels).logits[0]
+    elsewhere = logits.logsumexp(dim=1) - logits[:, rows].logsumexp(dim=1)
+    assert float(elsewhere.min()) > 0
+    whole, used = total(backbone, question), total(backbone, question, rows=rows)
+    assert used == pytest.approx(whole - float(elsewhere.mean()), rel=1e-4)
+    assert total(backbone, question, rows=np.arange(32128)) == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_label_outside_the_rows_in_use_joins_them(backbone: Backbone) -> None:
+    questions = [Question(PROMPTS[0], ("Heat",), (1.0,)), Question(PROMPTS[1], ("quixotic",), (0.5,))]
+    few, said = (used_rows(backbone.tokenizer, texts) for texts in (["Heat"], ["Heat", "quixotic"]))
+    assert len(few) < len(said)
+    assert total(backbone, *questions, rows=few) == pytest.approx(total(backbone, *questions, rows=said), rel=1e-6)
+    assert total(backbone, questions[0], rows=few) < total(backbone, questions[0], rows=said)
+
+
 def test_a_long_prompt_loses_its_end_and_an_answer_nothing(backbone: Backbone) -> None:
     ids = backbone.tokenizer(PROMPTS[1])["input_ids"]
     cut = backbone.tokenizer.decode(ids[:9])
@@ -117,7 +141,7 @@ def test_a_few_steps_make_the_answers_likelier(backbone: Backbone) -> None:
     optimiser = torch.optim.AdamW(trained, lr=1e-3)
     losses = []
     for _ in range(4):
-        loss = objective(learner).loss(questions).total
+        loss = loss_of(objective(learner), questions).total
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from losses import loss_of
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import PromptEncoder
@@ -202,7 +203,7 @@ def test_the_loss_is_the_sum_over_asked_positions_whatever_stands_beside(
     windows = objective.draw(np.random.default_rng(3), 8)
     assert len({len(window.items) for window in windows}) > 1
     with torch.no_grad():
-        loss = objective.loss(windows)
+        loss = loss_of(objective, windows)
     assert loss.count == sum(int((window.targets >= 0).sum()) for window in windows)
     assert float(loss.total) == pytest.approx(sum(cost_by_hand(objective, one) for one in windows), rel=1e-3)
 
@@ -212,8 +213,8 @@ def test_what_is_not_asked_does_not_count(tokens: ItemTokens, backbone: Backbone
     nothing = Window(np.array([1, 2]), np.array([-100, -100, -100]), "Next?")
     some = Window(np.array([1, 2]), np.array([-100, 2, -100]), "Next?")
     with torch.no_grad():
-        assert float(objective.loss([nothing]).total) == objective.loss([nothing]).count == 0
-        both = objective.loss([nothing, some])
+        assert float(loss_of(objective, [nothing]).total) == loss_of(objective, [nothing]).count == 0
+        both = loss_of(objective, [nothing, some])
     assert both.count == 1
     assert float(both.total) == pytest.approx(cost_by_hand(objective, some), rel=1e-3)
 
@@ -223,7 +224,7 @@ def test_the_encoder_gets_no_gradient_and_the_attention_to_words_does(
 ) -> None:
     learner = copy.deepcopy(tokens).train()
     objective = make(learner, backbone, small_prompter, people(small_dataset), wishes=1.0)
-    objective.loss(objective.draw(np.random.default_rng(0), 8)).total.backward()  # type: ignore[no-untyped-call]
+    loss_of(objective, objective.draw(np.random.default_rng(0), 8)).total.backward()  # type: ignore[no-untyped-call]
     for name in ("learned_input", "learned_output", "bias", "start", "mix.weight", "text_map.weight"):
         gradient = learner.get_parameter(name).grad
         assert gradient is not None
@@ -242,7 +243,7 @@ def test_a_few_steps_teach_what_a_wish_means(tokens: ItemTokens, backbone: Backb
     optimiser = torch.optim.AdamW(learner.parameters(), lr=2e-3)
     for _ in range(20):
         optimiser.zero_grad()
-        loss = objective.loss(objective.draw(rng, 32))
+        loss = loss_of(objective, objective.draw(rng, 32))
         (loss.total / loss.count).backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimiser.step()
@@ -315,7 +316,7 @@ def test_the_loss_is_the_divergence_from_what_is_taught(
     )
     windows = objective.draw(np.random.default_rng(3), 4)
     with torch.no_grad():
-        loss = objective.loss(windows)
+        loss = loss_of(objective, windows)
     total, count = 0.0, 0
     for window in windows:
         assert window.beliefs is not None
@@ -341,8 +342,8 @@ def test_wording_that_asks_for_nothing_is_penalised_by_how_far_it_moves_the_item
         outputs = tokens.outputs()
         width = tokens.start.shape[0]
         moved = (states[:, width:] @ outputs[:, width:].t()).numpy()
-        before, after = plain.loss([window]), quiet.loss([window])
-        worded = quiet.loss([replace(window, worded=True)])
+        before, after = loss_of(plain, [window]), loss_of(quiet, [window])
+        worded = loss_of(quiet, [replace(window, worded=True)])
     assert float(after.total - before.total) == pytest.approx(2 * float(moved.var(axis=1).sum()), rel=1e-3)
     assert float(worded.total) == pytest.approx(float(before.total), rel=1e-5)
     assert float(moved.var(axis=1).sum()) > 0

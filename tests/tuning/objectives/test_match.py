@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from losses import loss_of
 
 from flanrec.backbone import Backbone
 from flanrec.generation import first_token_ids, yes_no_logits
@@ -42,7 +43,7 @@ def test_the_loss_is_that_of_the_matching_logits_plus_the_offset(
     logits = yes_no_logits(backbone.model, backbone.tokenizer, prompts, None, match.yes_ids, match.no_ids)
     expected = sum(by_hand(float(z) + one.offset, one.liked) for z, one in zip(logits, JUDGEMENTS, strict=True))
     with torch.no_grad():
-        loss = match.loss(JUDGEMENTS)
+        loss = loss_of(match, JUDGEMENTS)
     assert float(loss.total) == pytest.approx(expected, rel=1e-4)
     assert loss.count == 4.0
 
@@ -50,8 +51,8 @@ def test_the_loss_is_that_of_the_matching_logits_plus_the_offset(
 def test_the_loss_of_a_batch_is_the_sum_of_its_parts(backbone: Backbone) -> None:
     match = objective(backbone, ["yes"], ["no"])
     with torch.no_grad():
-        parts = [float(match.loss([one]).total) for one in JUDGEMENTS]
-        assert float(match.loss(JUDGEMENTS).total) == pytest.approx(sum(parts), rel=1e-4)
+        parts = [float(loss_of(match, [one]).total) for one in JUDGEMENTS]
+        assert float(loss_of(match, JUDGEMENTS).total) == pytest.approx(sum(parts), rel=1e-4)
 
 
 def test_a_sure_offset_leaves_the_model_little_to_learn(backbone: Backbone) -> None:
@@ -59,7 +60,7 @@ def test_a_sure_offset_leaves_the_model_little_to_learn(backbone: Backbone) -> N
     states: list[torch.Tensor] = []
     backbone.model.zero_grad()
     for offset in (0.0, 30.0):
-        match.loss([Judgement(JUDGEMENTS[0].prompt, True, offset)]).total.backward()  # type: ignore[no-untyped-call]
+        loss_of(match, [Judgement(JUDGEMENTS[0].prompt, True, offset)]).total.backward()  # type: ignore[no-untyped-call]
         gradient = backbone.model.get_output_embeddings().weight.grad
         states.append(gradient[match.yes_ids + match.no_ids].clone())
         backbone.model.zero_grad()
@@ -72,7 +73,7 @@ def test_gradients_push_yes_up_and_no_down_for_a_like(backbone: Backbone) -> Non
     head = backbone.model.get_output_embeddings().weight
     directions = []
     for liked in (True, False):
-        (gradient,) = torch.autograd.grad(match.loss([Judgement("Is it good?", liked, 0.0)]).total, [head])
+        (gradient,) = torch.autograd.grad(loss_of(match, [Judgement("Is it good?", liked, 0.0)]).total, [head])
         assert gradient.abs().sum(dim=1).nonzero().flatten().tolist() == sorted(match.yes_ids + match.no_ids)
         directions.append(gradient[match.yes_ids[0]])
         torch.testing.assert_close(gradient[match.yes_ids[0]], -gradient[match.no_ids[0]])

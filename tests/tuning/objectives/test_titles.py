@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from losses import loss_of
 
 from flanrec.backbone import Backbone
 from flanrec.catalogue.trie import TitleTrie
@@ -42,7 +43,7 @@ def test_the_loss_of_an_item_is_its_negative_log_probability_under_the_trie(
     for user, prompt in enumerate(PROMPTS):
         for item in range(len(TITLES)):
             with torch.no_grad():
-                loss = objective.loss([asked(prompt, [item], [1.0])])
+                loss = loss_of(objective, [asked(prompt, [item], [1.0])])
             assert float(loss.total) == pytest.approx(-float(expected[user, item]), abs=1e-4)
             assert loss.count == 1.0
     distinct = [0, 1, 2, 3, 5, 6, 7]
@@ -55,7 +56,7 @@ def test_popular_items_are_likelier_by_their_weights(backbone: Backbone, rows: l
     expected = title_log_probabilities(backbone, PROMPTS[:1], rows, normalisation="trie", weights=weights)
     for item in range(len(TITLES)):
         with torch.no_grad():
-            loss = objective.loss([asked(PROMPTS[0], [item], [1.0])])
+            loss = loss_of(objective, [asked(PROMPTS[0], [item], [1.0])])
         assert float(loss.total) == pytest.approx(-float(expected[0, item]), abs=1e-4)
     plain = title_log_probabilities(backbone, PROMPTS[:1], rows, normalisation="trie")
     assert expected[0, 7] > plain[0, 7]  # Ed Wood forks at the first token, against all others
@@ -69,7 +70,7 @@ def test_several_prompts_and_answers_add_up_with_their_weights(
 ) -> None:
     expected = title_log_probabilities(backbone, PROMPTS, rows, normalisation="trie")
     with torch.no_grad():
-        loss = objective.loss([asked(PROMPTS[0], [0, 6, 7], [1.0, 0.8, 0.5]), asked(PROMPTS[1], [2], [0.25])])
+        loss = loss_of(objective, [asked(PROMPTS[0], [0, 6, 7], [1.0, 0.8, 0.5]), asked(PROMPTS[1], [2], [0.25])])
     wanted = expected[0, 0] + 0.8 * expected[0, 6] + 0.5 * expected[0, 7] + 0.25 * expected[1, 2]
     assert float(loss.total) == pytest.approx(-float(wanted), abs=1e-3)
     assert loss.count == pytest.approx(2.55)
@@ -78,7 +79,7 @@ def test_several_prompts_and_answers_add_up_with_their_weights(
 def test_a_catalogue_of_one_title_has_nothing_to_learn(backbone: Backbone, rows: list[list[int]]) -> None:
     alone = TitleObjective("titles", backbone, TitleTrie.build(rows[:1]), unasked)
     with torch.no_grad():
-        assert float(alone.loss([asked(PROMPTS[0], [0], [1.0])]).total) == 0.0
+        assert float(loss_of(alone, [asked(PROMPTS[0], [0], [1.0])]).total) == 0.0
 
 
 def test_excluded_items_leave_their_probability_to_the_others(backbone: Backbone, rows: list[list[int]]) -> None:
@@ -91,7 +92,7 @@ def test_excluded_items_leave_their_probability_to_the_others(backbone: Backbone
     for item in (1, 2, 3, 5, 6):
         question = Question(PROMPTS[0], (TITLES[item],), (1.0,), (item,), excluded=(0, 4, 7))
         with torch.no_grad():
-            assert float(objective.loss([question]).total) == pytest.approx(-float(expected[0, item]), abs=1e-4)
+            assert float(loss_of(objective, [question]).total) == pytest.approx(-float(expected[0, item]), abs=1e-4)
 
 
 def test_a_teacher_is_followed_at_every_fork_on_the_way(
@@ -106,7 +107,7 @@ def test_a_teacher_is_followed_at_every_fork_on_the_way(
     for beliefs in (own / own.sum(), teacher):
         question = Question(PROMPTS[0], tuple(TITLES), tuple(beliefs), everything, beliefs=beliefs)
         with torch.no_grad():
-            loss = objective.loss([question])
+            loss = loss_of(objective, [question])
         by_title = np.append(beliefs[[0, 1, 2, 5, 6, 7]], beliefs[3] + beliefs[4])
         own_by_title = np.append(own[[0, 1, 2, 5, 6, 7]], own[3] + own[4])
         divergence = float((by_title * np.log(by_title / own_by_title)).sum())

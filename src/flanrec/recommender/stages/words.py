@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import add_lora, merge
 from flanrec.backbone.encoder import recompute_blocks
+from flanrec.backbone.used_rows import trained_rows
+from flanrec.backbone.vocabulary import used_rows
 from flanrec.errors import CheckpointError
 from flanrec.generation import first_token_ids
 from flanrec.generation.engines import TorchEngine
 from flanrec.recommender.readings import WordReading
+from flanrec.recommender.settings import WordTuning
 from flanrec.recommender.stages.material import Callbacks, Material
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingReport, Weighted
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
@@ -23,6 +29,7 @@ from flanrec.tuning.objectives.match import MatchObjective
 from flanrec.tuning.objectives.titles import TitleObjective
 from flanrec.tuning.questions import Questions
 from flanrec.tuning.text_questions import TextQuestions
+from flanrec.tuning.wordings import texts_in_use
 
 _GENERATION_USERS = 200
 _WORDS_DONE = "words-done"
@@ -43,7 +50,7 @@ def tune_words(
     if words.method == "lora":
         backbone = add_lora(backbone, rank=words.rank, alpha=2.0 * words.rank)
     else:
-        # Rows of the vocabulary move little in a short tuning, and their optimiser state would be the largest.
+        # Most rows of the vocabulary are never met; those that are may be trained by themselves.
         backbone.model.requires_grad_(True)
         backbone.model.get_input_embeddings().requires_grad_(False)
         backbone.model.get_output_embeddings().requires_grad_(False)
@@ -57,42 +64,57 @@ def tune_words(
         items, _ = reading.top(asked, 10, excluded=[user.items for user in asked])
         return {"ndcg@10": material.ranking(items, slice(0, len(asked)))}
 
-    trainer = Trainer(
-        {"words": backbone.model},
-        [ParameterGroup("words", dict(backbone.model.named_parameters()), words.learning_rate, 0.01)],
-        _mixture(backbone, material, questions),
-        TrainerSettings(
-            steps=words.steps,
-            batch_size=words.batch_size,
-            accumulation=words.accumulation,
-            seed=settings.seed,
-            optimizer=words.optimizer,
-            schedule="one_cycle",
-            warmup=0.1,
-            evaluate_every=words.evaluate_every,
-            patience=words.patience,
-            checkpoint_seconds=settings.checkpoint_seconds if folder else None,
-            autocast=settings.autocast,
-        ),
-        evaluate=measure if asked and words.evaluate_every else None,
-        primary="ndcg@10" if asked and words.evaluate_every else "",
-        folder=folder / "words" if folder else None,
-        callbacks=callbacks("words"),
-        identity=material.identity,
+    rows = used_rows(
+        backbone.tokenizer, texts_in_use(material.prompter, material.facets, material.train, material.users)
     )
-    recompute_blocks(backbone.model, words.activation_checkpointing)
-    try:
+    with _trained(backbone, words, rows) as groups:
+        trainer = Trainer(
+            {"words": backbone.model},
+            groups,
+            _mixture(backbone, material, questions, rows),
+            TrainerSettings(
+                steps=words.steps,
+                batch_size=words.batch_size,
+                accumulation=words.accumulation,
+                seed=settings.seed,
+                optimizer=words.optimizer,
+                schedule="one_cycle",
+                warmup=0.1,
+                evaluate_every=words.evaluate_every,
+                patience=words.patience,
+                checkpoint_seconds=settings.checkpoint_seconds if folder else None,
+                autocast=settings.autocast,
+            ),
+            evaluate=measure if asked and words.evaluate_every else None,
+            primary="ndcg@10" if asked and words.evaluate_every else "",
+            folder=folder / "words" if folder else None,
+            callbacks=callbacks("words"),
+            identity=material.identity | {"vocabulary rows": hashlib.sha256(rows.tobytes()).hexdigest()},
+        )
         report = trainer.fit(resume=resume)
-    finally:
-        recompute_blocks(backbone.model, False)
     backbone = merge(backbone) if words.method == "lora" else backbone
-    if folder is not None:
+    if folder is not None and trainer.processes.first:
         with saving(folder / _WORDS_DONE, {"kind": "stage", **material.identity}) as draft:
             backbone.save(draft / "backbone")
     return backbone, report
 
 
-def _mixture(backbone: Backbone, material: Material, questions: Questions) -> list[Weighted]:
+@contextmanager
+def _trained(backbone: Backbone, words: WordTuning, rows: NDArray[np.int64]) -> Iterator[list[ParameterGroup]]:
+    """Make the backbone ready for tuning inside the block, and say what is tuned."""
+    groups = [ParameterGroup("words", dict(backbone.model.named_parameters()), words.learning_rate, 0.01)]
+    recompute_blocks(backbone.model, words.activation_checkpointing)
+    try:
+        if words.vocabulary == "frozen":
+            yield groups
+        else:
+            with trained_rows(backbone, rows) as own:
+                yield [*groups, ParameterGroup("vocabulary", own, words.vocabulary_rate, 0.0)]
+    finally:
+        recompute_blocks(backbone.model, False)
+
+
+def _mixture(backbone: Backbone, material: Material, questions: Questions, rows: NDArray[np.int64]) -> list[Weighted]:
     weights = material.settings.words.weights
     texts = TextQuestions(material.train, material.prompter)
     trie = material.prompter.catalogue.trie
@@ -111,7 +133,9 @@ def _mixture(backbone: Backbone, material: Material, questions: Questions) -> li
         "description_from_item": (texts.description_from_item, weights.description_from_item * described),
         "review_rating": (texts.review_rating, weights.review_rating * reviewed),
     }
-    mixture += [Weighted(AnswerObjective(name, backbone, draw), weight) for name, (draw, weight) in free.items()]
+    mixture += [
+        Weighted(AnswerObjective(name, backbone, draw, rows=rows), weight) for name, (draw, weight) in free.items()
+    ]
     if weights.match > 0:
         said = material.prompter.templates[0].wording.words
         yes, no = (first_token_ids(backbone.tokenizer, [said[answer]]) for answer in ("yes", "no"))
@@ -131,10 +155,19 @@ def refuse_earlier(folder: Path) -> None:
         raise CheckpointError(f"{folder} holds an earlier fit; go on with it (resume), or remove it first")
 
 
-def tuned_words(folder: Path | None, material: Material, device: str) -> Backbone | None:
-    """The T5 of a fit that was interrupted after its words were tuned; None if it was interrupted before."""
-    if folder is None or not (folder / _WORDS_DONE).exists():
-        return None
+def words_are_tuned(folder: Path) -> bool:
+    """Whether a fit was interrupted after its words were tuned."""
+    return (folder / _WORDS_DONE).exists()
+
+
+def tuned_words(folder: Path, material: Material, device: str) -> Backbone:
+    """The T5 of a fit that was interrupted after its words were tuned.
+
+    Raises
+    ------
+    CheckpointError
+        It is damaged, or of other data or settings.
+    """
     about = verify_manifest(folder / _WORDS_DONE)
     if {name: about.get(name) for name in material.identity} != material.identity:
         raise CheckpointError(

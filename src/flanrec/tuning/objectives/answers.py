@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
-from flanrec.tuning.packing import answer_states, pack
-from flanrec.tuning.steps import LossSum
+from flanrec.backbone.used_rows import head_rows
+from flanrec.tuning.objective import LossSum
+from flanrec.tuning.packing import Asked, answer_states, asked
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,25 @@ class Question:
     beliefs: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
+class PreparedAnswers(NamedTuple):
+    """Questions for the model.
+
+    Attributes
+    ----------
+    rows : int64 [n_rows] or None
+        The vocabulary rows among which each token is chosen; None for all.
+    labels : int64 [n_tokens]
+        The place of each said token among them.
+    weight : float
+        Of all answers together.
+    """
+
+    asked: Asked
+    rows: Tensor | None
+    labels: Tensor
+    weight: float
+
+
 class AnswerObjective:
     """Cross-entropy of the answers' tokens, encoder and cross-attention run once a prompt.
 
@@ -51,6 +74,7 @@ class AnswerObjective:
     ========= =====================================================
     draw_one  draws a `Question`
     backbone  the T5 that is tuned
+    rows      vocabulary rows in use, int64 ascending; None for all
     ========= =====================================================
 
     The loss of an answer is the mean over its tokens, so that a long text counts no more than a number.
@@ -66,12 +90,14 @@ class AnswerObjective:
         backbone: Backbone,
         draw_one: Callable[[np.random.Generator], Question],
         *,
+        rows: NDArray[np.int64] | None = None,
         smoothing: float = 0.0,
         max_length: int = 192,
     ) -> None:
         self.name = name
         self.backbone = backbone
         self.draw_one = draw_one
+        self.rows = rows
         self.smoothing = smoothing
         self.max_length = max_length
 
@@ -79,22 +105,32 @@ class AnswerObjective:
         """Draw questions."""
         return [self.draw_one(rng) for _ in range(size)]
 
-    def loss(self, examples: list[Question]) -> LossSum:
-        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+    def prepare(self, examples: list[Question]) -> PreparedAnswers:
+        """Tokenise the questions and their answers."""
         texts = [text for example in examples for text in example.answers]
         tokens = iter(self.backbone.tokenizer(texts, verbose=False)["input_ids"])
-        rows = [[next(tokens) for _ in example.answers] for example in examples]
-        packed = pack(
-            rows,
-            [
-                [weight / len(answer) for weight, answer in zip(example.weights, row, strict=True)]
-                for example, row in zip(examples, rows, strict=True)
-            ],
-            self.backbone.model.config.decoder_start_token_id,
-            self.backbone.tokenizer.pad_token_id,
-        )
-        states = answer_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
-        logits = self.backbone.model.get_output_embeddings()(states).float()
-        labels, weights = (one[packed.said].to(logits.device) for one in (packed.labels, packed.weights))
+        answers = [[next(tokens) for _ in example.answers] for example in examples]
+        weights = [
+            [weight / len(answer) for weight, answer in zip(example.weights, row, strict=True)]
+            for example, row in zip(examples, answers, strict=True)
+        ]
+        together = asked(self.backbone, [example.prompt for example in examples], answers, weights, self.max_length)
+        rows, labels = None, together.packed.labels[together.packed.said]
+        if self.rows is not None:
+            # An answer may say what no text announced: it joins, so that no label is ever lost.
+            rows = torch.from_numpy(np.union1d(self.rows, labels.numpy()))
+            labels = torch.searchsorted(rows, labels)
+        return PreparedAnswers(together, rows, labels, float(sum(sum(example.weights) for example in examples)))
+
+    def loss(self, prepared: PreparedAnswers) -> LossSum:
+        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+        packed, model = prepared.asked.packed, self.backbone.model
+        states = answer_states(self.backbone, prepared.asked)
+        if prepared.rows is None:
+            logits = model.get_output_embeddings()(states).float()
+        else:
+            head = head_rows(model, prepared.rows.to(states.device))
+            logits = functional.linear(states, head.to(states.dtype)).float()
+        labels, weights = (one.to(states.device) for one in (prepared.labels, packed.weights[packed.said]))
         losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
-        return LossSum((losses * weights).sum(), float(sum(sum(example.weights) for example in examples)))
+        return LossSum((losses * weights).sum(), prepared.weight)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from flanrec.backbone.prompts import PromptEncoder
@@ -15,7 +17,7 @@ from flanrec.catalogue.facets import Facets
 from flanrec.catalogue.item_tokens import ItemTokens, pad_histories
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
-from flanrec.tuning.steps import LossSum
+from flanrec.tuning.objective import LossSum
 from flanrec.tuning.teaching import Teacher, beliefs, blended
 
 _NOT_ASKED = -100
@@ -45,6 +47,27 @@ class Window:
     prompt: str
     worded: bool = False
     beliefs: NDArray[np.float32] | None = None
+
+
+class PreparedWindows(NamedTuple):
+    """Windows for the model, padded to the longest.
+
+    Attributes
+    ----------
+    items : int64 [n, longest]
+    targets : int64 [n, longest + 1]
+        -100 where nothing is asked.
+    taught : float32 [n, longest + 1, n_items] or None
+        Where there is a teacher.
+    worded : bool [n]
+    prompts : list of str
+    """
+
+    items: Tensor
+    targets: Tensor
+    taught: Tensor | None
+    worded: Tensor
+    prompts: list[str]
 
 
 class ItemTokenObjective:
@@ -200,33 +223,39 @@ class ItemTokenObjective:
                 avoid = self.prompter.wish_words(self.facets.names[other], language=language)
         return wish, avoid, fitting
 
-    def loss(self, examples: list[Window]) -> LossSum:
+    def prepare(self, examples: list[Window]) -> PreparedWindows:
+        """Lay the windows side by side."""
+        cpu = torch.device("cpu")
+        items, _ = pad_histories([example.items for example in examples], self.tokens.settings.window, cpu)
+        shape = len(items), items.shape[1] + 1
+        targets = torch.full(shape, _NOT_ASKED, dtype=torch.long)
+        taught = None if self.teacher is None else torch.zeros(*shape, self.tokens.n_items)
+        for row, example in enumerate(examples):
+            targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
+            if taught is not None and example.beliefs is not None:
+                taught[row, : len(example.beliefs)] = torch.from_numpy(example.beliefs)
+        worded = torch.tensor([example.worded for example in examples])
+        return PreparedWindows(items, targets, taught, worded, [example.prompt for example in examples])
+
+    def loss(self, prepared: PreparedWindows) -> LossSum:
         """Sum the cross-entropy, or the divergence from what is taught, over the asked positions."""
         tokens = self.tokens
         device = tokens.bias.device
-        items, _ = pad_histories([example.items for example in examples], tokens.settings.window, device)
-        states = tokens(items, *self.encoder.encode([example.prompt for example in examples]))
+        states = tokens(prepared.items.to(device), *self.encoder.encode(prepared.prompts))
         outputs = tokens.outputs()
-        targets = torch.full(states.shape[:2], _NOT_ASKED, dtype=torch.long)
-        for row, example in enumerate(examples):
-            targets[row, : len(example.targets)] = torch.from_numpy(example.targets)
-        if self.teacher is None:
-            targets = targets.to(device)
+        if prepared.taught is None:
+            targets = prepared.targets.to(device)
             asked = targets != _NOT_ASKED
             total = functional.cross_entropy(
                 tokens.logits(states[asked], outputs).float(), targets[asked], reduction="sum",
                 label_smoothing=self.smoothing,
             )  # fmt: skip
         else:
-            taught = torch.zeros(*states.shape[:2], tokens.n_items)
-            for row, example in enumerate(examples):
-                if example.beliefs is not None:
-                    taught[row, : len(example.beliefs)] = torch.from_numpy(example.beliefs)
-            taught = taught.to(device)
+            taught = prepared.taught.to(device)
             asked = taught.sum(dim=2) > 0
             logits = tokens.logits(states[asked], outputs).float().log_softmax(dim=1)
             total = functional.kl_div(logits, taught[asked], reduction="sum")
         if self.quiet:
-            plain = torch.tensor([not example.worded for example in examples], device=device)
+            plain = ~prepared.worded.to(device)
             total = total + self.quiet * tokens.swayed(states[asked & plain[:, None]], outputs).sum()
         return LossSum(total, float(asked.sum()))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
-from flanrec.tuning.packing import answer_states, pack
-from flanrec.tuning.steps import LossSum
+from flanrec.backbone.used_rows import head_rows
+from flanrec.tuning.objective import LossSum
+from flanrec.tuning.packing import Asked, answer_states, asked
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class Judgement:
     prompt: str
     liked: bool
     offset: float
+
+
+class PreparedJudgements(NamedTuple):
+    """Pairs for the model, each with the place of its answer; offsets and likes are float32 [n_pairs]."""
+
+    asked: Asked
+    offsets: Tensor
+    liked: Tensor
 
 
 class MatchObjective:
@@ -68,19 +79,23 @@ class MatchObjective:
         """Draw pairs."""
         return [self.draw_one(rng) for _ in range(size)]
 
-    def loss(self, examples: list[Judgement]) -> LossSum:
+    def prepare(self, examples: list[Judgement]) -> PreparedJudgements:
+        """Tokenise the questions; only what the decoder says first is asked."""
+        answers, weights = [[self.yes_ids[:1]]] * len(examples), [[1.0]] * len(examples)
+        return PreparedJudgements(
+            asked(self.backbone, [example.prompt for example in examples], answers, weights, self.max_length),
+            torch.tensor([example.offset for example in examples]),
+            torch.tensor([float(example.liked) for example in examples]),
+        )
+
+    def loss(self, prepared: PreparedJudgements) -> LossSum:
         """Sum the binary cross-entropy over the pairs."""
-        model, device = self.backbone.model, self.backbone.device
-        first = pack(
-            [[self.yes_ids[:1]]] * len(examples), [[1.0]] * len(examples),
-            model.config.decoder_start_token_id, self.backbone.tokenizer.pad_token_id,
-        )  # fmt: skip
-        states = answer_states(self.backbone, [example.prompt for example in examples], first, self.max_length)
-        rows = model.get_output_embeddings().weight[self.yes_ids + self.no_ids]
+        device = self.backbone.device
+        states = answer_states(self.backbone, prepared.asked)
+        rows = head_rows(self.backbone.model, torch.tensor(self.yes_ids + self.no_ids, device=device))
         both = functional.linear(states, rows.to(states.dtype)).float()
         yes = both[:, : len(self.yes_ids)].logsumexp(dim=1)
         no = both[:, len(self.yes_ids) :].logsumexp(dim=1)
-        offset = torch.tensor([example.offset for example in examples], device=device)
-        liked = torch.tensor([float(example.liked) for example in examples], device=device)
-        total = functional.binary_cross_entropy_with_logits(yes - no + offset, liked, reduction="sum")
-        return LossSum(total, float(len(examples)))
+        odds = yes - no + prepared.offsets.to(device)
+        total = functional.binary_cross_entropy_with_logits(odds, prepared.liked.to(device), reduction="sum")
+        return LossSum(total, float(len(prepared.liked)))

@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import entr
 from torch import Tensor
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.used_rows import head_rows
 from flanrec.catalogue.closed import ClosedRows
 from flanrec.catalogue.trie import TitleTrie
+from flanrec.tuning.objective import LossSum
 from flanrec.tuning.objectives.answers import Question
-from flanrec.tuning.packing import answer_states, pack
-from flanrec.tuning.steps import LossSum
+from flanrec.tuning.packing import Asked, answer_states, asked
 
 # A log-probability that stands for -inf, which times a target of zero is not zero.
 _NEVER = -1e4
+
+
+class Forks(NamedTuple):
+    """Where titles part, each fork of a question once, and what is taught there.
+
+    Attributes
+    ----------
+    of_token : int64 [n_tokens]
+        The fork that each said token decides.
+    fork, branch : int64 [n_branches]
+        Every open branch of every fork: the fork, and the place of its token among the trie's.
+    prior, target : float32 [n_branches]
+        Log share of the branch before the model has spoken; probability that is taught.
+    n_forks : int
+    certain : float
+        What no model can change of the weighted loss.
+    """
+
+    of_token: Tensor
+    fork: Tensor
+    branch: Tensor
+    prior: Tensor
+    target: Tensor
+    n_forks: int
+    certain: float
+
+
+class PreparedTitles(NamedTuple):
+    """Questions for the model; the weight is that of all answers together."""
+
+    asked: Asked
+    forks: Forks
+    weight: float
 
 
 class TitleObjective:
@@ -69,56 +106,78 @@ class TitleObjective:
         """Draw questions."""
         return [self.draw_one(rng) for _ in range(size)]
 
-    def loss(self, examples: list[Question]) -> LossSum:
-        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+    def prepare(self, examples: list[Question]) -> PreparedTitles:
+        """Tokenise the questions, and find the forks on the way to their answers."""
         rows = [self.trie.rows_of(example.items) for example in examples]
-        flat = np.concatenate(rows)
-        owners = np.repeat(np.arange(len(examples)), [len(answers) for answers in rows])
         told = [
             [self.trie.tokens_of(row)[: self.trie.fork_depths[row]] for row in answers.tolist()] for answers in rows
         ]
-        packed = pack(
-            told,
-            [example.weights for example in examples],
-            self.backbone.model.config.decoder_start_token_id,
-            self.backbone.tokenizer.pad_token_id,
+        weights = [example.weights for example in examples]
+        return PreparedTitles(
+            asked(self.backbone, [example.prompt for example in examples], told, weights, self.max_length),
+            self._forks(examples, rows),
+            float(sum(map(sum, weights))),
         )
-        states = answer_states(self.backbone, [example.prompt for example in examples], packed, self.max_length)
-        head = self.backbone.model.get_output_embeddings().weight[self._tokens]
+
+    def loss(self, prepared: PreparedTitles) -> LossSum:
+        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+        states = answer_states(self.backbone, prepared.asked)
+        head = head_rows(self.backbone.model, self._tokens)
+        forks, packed = prepared.forks, prepared.asked.packed
+        fork, branch, prior, target, of_token = (
+            one.to(states.device, non_blocking=True)
+            for one in (forks.fork, forks.branch, forks.prior, forks.target, forks.of_token)
+        )
+        shape = forks.n_forks, len(self._tokens)
+        priors = torch.full(shape, -math.inf, device=states.device).index_put_((fork, branch), prior)
+        targets = torch.zeros(shape, device=states.device).index_put_((fork, branch), target)
+        logits = functional.linear(states, head.to(states.dtype)).float() + priors[of_token]
+        losses = -(targets[of_token] * logits.log_softmax(dim=1).clamp(min=_NEVER)).sum(dim=1)
+        weights = packed.weights[packed.said].to(states.device)
+        return LossSum((losses * weights).sum() - forks.certain, prepared.weight)
+
+    def _forks(self, examples: list[Question], rows: list[NDArray[np.int64]]) -> Forks:
+        """The forks on the way to each example's answers, which are given as rows of the trie."""
+        flat = np.concatenate(rows)
+        owners = np.repeat(np.arange(len(examples)), [len(answers) for answers in rows])
+        weights = np.concatenate([np.array(example.weights) for example in examples])
         closed = ClosedRows(self.trie, [example.excluded for example in examples])
-        priors, targets = (
-            torch.from_numpy(one).to(states.device) for one in self._forks(examples, flat, owners, closed)
-        )
-        logits = functional.linear(states, head.to(states.dtype)).float() + priors
-        losses = -(targets * logits.log_softmax(dim=1).clamp(min=_NEVER)).sum(dim=1)
-        weights = packed.weights[packed.said].to(logits.device)
-        total = (losses * weights).sum() - self._certain(examples, closed, targets, weights)
-        return LossSum(total, float(sum(sum(example.weights) for example in examples)))
-
-    def _forks(
-        self, examples: list[Question], rows: NDArray[np.int64], owners: NDArray[np.int64], closed: ClosedRows
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """For each said token the log priors of its fork's branches, -inf for other tokens, and the targets.
-
-        The tokens of all answers follow each other: both [sum of the rows' fork depths, used tokens].
-        """
-        depths = self.trie.fork_depths[rows]
-        first = np.cumsum(depths) - depths
-        priors = np.full((int(depths.sum()), len(self._tokens)), -np.inf, dtype=np.float32)
-        targets = np.zeros_like(priors)
         mass = self._belief_mass(examples)
+        taught = ~np.isnan(mass[:, 0])
+        depths = self.trie.fork_depths[flat]
+        first = np.cumsum(depths) - depths
+        of_token = np.zeros(int(depths.sum()), dtype=np.int64)
+        forks: list[NDArray[np.int64]] = []
+        branches: list[NDArray[np.int64]] = []
+        priors: list[NDArray[np.float64]] = []
+        targets: list[NDArray[np.float64]] = []
+        count, certain = 0, self._shared(examples, closed)
         for depth in range(int(depths.max(initial=0))):
             here = np.flatnonzero(depths > depth)
-            children = self.trie.children(*self.trie.ranges(rows[here], depth), depth)
-            place = first[here][children.parent] + depth, self._place[children.token]
-            owner = owners[here][children.parent]
-            priors[place] = closed.log_priors(owner, children)
-            own = rows[here][children.parent]
-            taken = (children.low <= own) & (own < children.high)
-            targets[place] = np.where(
-                np.isnan(mass[owner, 0]), taken, mass[owner, children.high] - mass[owner, children.low]
+            low, high = self.trie.ranges(flat[here], depth)
+            # With beliefs a fork teaches all answers of its question alike, else each answer its own branch.
+            answer = np.where(taught[owners[here]], -1, flat[here])
+            _, once, which = np.unique(
+                np.stack([owners[here], low, answer]), axis=1, return_index=True, return_inverse=True
             )
-        return priors, targets / np.maximum(targets.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            which = which.reshape(-1)
+            of_token[first[here] + depth] = count + which
+            children = self.trie.children(low[once], high[once], depth)
+            owner, own = owners[here][once][children.parent], flat[here][once][children.parent]
+            taken = (children.low <= own) & (own < children.high)
+            target = np.where(taught[owner], mass[owner, children.high] - mass[owner, children.low], taken)
+            sums = np.bincount(children.parent, target, minlength=len(once))
+            target = target / np.maximum(sums, np.finfo(np.float32).tiny)[children.parent]
+            entropies = np.bincount(children.parent, entr(target), minlength=len(once))
+            certain += float((entropies[which] * weights[here]).sum())
+            forks.append(count + children.parent)
+            branches.append(self._place[children.token])
+            priors.append(closed.log_priors(owner, children))
+            targets.append(target)
+            count += len(once)
+        fork, branch = (torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *one])) for one in (forks, branches))
+        prior, target_ = (torch.from_numpy(np.concatenate([np.zeros(0), *one])).float() for one in (priors, targets))
+        return Forks(torch.from_numpy(of_token), fork, branch, prior, target_, count, certain)
 
     def _belief_mass(self, examples: list[Question]) -> NDArray[np.float64]:
         """The beliefs in all rows before each: float64 [n_examples, n_rows + 1], nan without beliefs."""
@@ -129,14 +188,11 @@ class TitleObjective:
                 mass[at] = summed[self.trie.leaf_offsets]
         return mass
 
-    def _certain(self, examples: list[Question], closed: ClosedRows, targets: Tensor, weights: Tensor) -> Tensor:
-        """What no model can change: how beliefs vary, and which of the items of one title it is."""
-        entropies = torch.special.entr(targets).sum(dim=1)
-        shared = sum(
+    def _shared(self, examples: list[Question], closed: ClosedRows) -> float:
+        """The log shares of the items of one title, which no model can tell apart, where answers are single items."""
+        return sum(
             float((np.array(example.weights) * closed.log_shares(np.full(len(example.items), at),
                                                                   np.array(example.items))).sum())
             for at, example in enumerate(examples)
             if example.beliefs is None
         )  # fmt: skip
-        certain: Tensor = (entropies * weights).sum() + shared
-        return certain

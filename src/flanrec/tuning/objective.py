@@ -1,0 +1,52 @@
+"""What can be learnt: an objective draws examples, prepares them for the model, and says how wrong it is on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """The losses of some examples, added up."""
+
+    total: Tensor
+    """Sum of the losses, a scalar with a gradient."""
+    count: float
+    """Number of targets it sums over: a mean over several batches is the sum of totals by the sum of counts."""
+
+
+class Objective(Protocol):
+    """Something to learn: where its examples come from and how wrong the model is on them."""
+
+    @property
+    def name(self) -> str:
+        """How reports and errors call it."""
+        ...
+
+    def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
+        """Return `size` light examples without tensors, by `rng` alone: no state may carry over between calls."""
+        ...
+
+    def prepare(self, examples: list[Any]) -> Any:
+        """Return what `loss` takes of some drawn examples: tokenised and laid out, in main memory.
+
+        Another process may do this ahead of the model. It must not touch the model's weights, and it returns numbers,
+        texts, arrays and tensors, alone or in lists, dictionaries and named tuples.
+        """
+        ...
+
+    def loss(self, prepared: Any) -> LossSum:
+        """Return the summed loss of prepared examples; any randomness must come from torch's own generator."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """An objective and how often it has its turn, relative to the others."""
+
+    objective: Objective
+    weight: float = 1.0
