@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import flanrec
 from flanrec.backbone import Backbone, load_backbone
+from flanrec.backbone.vocabulary import used_rows
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.people import people
 from flanrec.catalogue.prompter import Prompter
@@ -56,10 +58,15 @@ def pairs(backbone: Backbone, count: int) -> list[Pair]:
 
 
 class Drawn(AnswerObjective):
-    """Answers to given prompts, every example once before any comes twice."""
+    """Answers to given prompts, every example once before any comes twice.
 
-    def __init__(self, backbone: Backbone, examples: Sequence[Pair]) -> None:
-        super().__init__("titles", backbone, lambda rng: self.questions[int(rng.integers(len(self.questions)))])
+    With `rows` each token is chosen among these rows of the vocabulary, as in `flanrec train`; without, among all.
+    """
+
+    def __init__(self, backbone: Backbone, examples: Sequence[Pair], rows: NDArray[np.int64] | None = None) -> None:
+        super().__init__(
+            "titles", backbone, lambda rng: self.questions[int(rng.integers(len(self.questions)))], rows=rows
+        )
         self.questions = [Question(prompt, (answer,), (1.0,)) for prompt, answer in examples]
 
     def draw(self, rng: np.random.Generator, size: int) -> list[Question]:
@@ -92,6 +99,7 @@ def by_flanrec(backbone: Backbone, examples: list[Pair], steps: int, batch: int)
     model = backbone.model.requires_grad_(True)
     for table in (model.get_input_embeddings(), model.get_output_embeddings()):
         table.requires_grad_(False)
+    rows = used_rows(backbone.tokenizer, [text for pair in examples for text in pair])
     clock = Clock(steps, backbone.device)
 
     class Watch:
@@ -105,7 +113,7 @@ def by_flanrec(backbone: Backbone, examples: list[Pair], steps: int, batch: int)
     trainer = Trainer(
         {"model": model},
         [ParameterGroup("model", dict(model.named_parameters()), RATE)],
-        [Weighted(Drawn(backbone, examples))],
+        [Weighted(Drawn(backbone, examples, rows))],
         TrainerSettings(
             steps=steps,
             batch_size=batch,
