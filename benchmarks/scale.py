@@ -3,8 +3,8 @@
     python benchmarks/scale.py --model runs/demo/model --out benchmarks/records/scale.json
 
 Titles are made up of the words of MovieLens-100K's, as often and as many as there, each with a year. For each size: the
-trie built, saved, mapped and given a thousand more items, and constrained beams for the same users. The last column is
-what a user costs beside the model's own matrix products.
+trie built, saved, mapped and given a thousand more items; then constrained beams for the same users, the sizes in turn.
+The last column is what a user costs beside the model's own matrix products.
 
 Item-token vectors are made up by mixing those of two movies with a little noise. For each size: the ten best items of
 users of the log, one user at a time and many together, and the share of the truly best that is found; the index built,
@@ -44,7 +44,7 @@ from flanrec.instructions import Templates
 from flanrec.recommender import Recommender
 from flanrec.recommender.readings import TokenReading
 from quality import machine
-from timing import Timing, shares
+from timing import Timing, alternate, ratio, shares
 
 Floats = NDArray[np.float32]
 
@@ -84,32 +84,16 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - begun
 
 
-def measured(backbone: Backbone, known: Sequence[str], size: int, runs: int) -> dict[str, Any]:
-    """The figures of one size."""
+def tree(backbone: Backbone, known: Sequence[str], size: int) -> tuple[TitleTrie, dict[str, Any]]:
+    """A trie of made-up titles, and what it takes to build, extend, save and map it."""
     rows = token_rows(backbone, titles(known, size + ADDED))
     trie, build = timed(lambda: TitleTrie.build(rows[:size]))
     _, add = timed(lambda: trie.add(rows[size:], list(range(size, size + ADDED))))
     with tempfile.TemporaryDirectory() as folder:
         _, save = timed(lambda: trie.save(Path(folder) / "trie.npz"))
         _, load = timed(lambda: TitleTrie.load(Path(folder) / "trie.npz"))
-    prompts = [
-        f"Chosen so far, oldest first: {', '.join(known[5 * user : 5 * user + 5])}. Which movie comes next?"
-        for user in range(USERS)
-    ]
-
-    def decode() -> Any:
-        return generate_items(backbone, prompts, trie, k=BEAMS, num_beams=BEAMS, batch_size=USERS)
-
-    decode()
-    timing = Timing([timed(decode)[1] for _ in range(runs)])
-    phases = shares(decode, {
-        "encoder": ("flanrec.generation.encoding", "encoder_states"),
-        "keys and values of prompts": ("flanrec.generation.decoder.TreeDecoder", "start"),
-        "decoder": ("flanrec.generation.decoder.TreeDecoder", "extend"),
-        "output layer": ("flanrec.generation.head.Head", "log_probabilities"),
-    })  # fmt: skip
     arrays = (trie.rows.offsets, trie.shared, trie.leaf_offsets, trie.leaf_items, trie._row_of_item)
-    return {
+    return trie, {
         "items": size,
         "build_seconds": build,
         "add_1000_seconds": add,
@@ -117,9 +101,34 @@ def measured(backbone: Backbone, known: Sequence[str], size: int, runs: int) -> 
         "map_seconds": load,
         "bytes_per_item": sum(array.nbytes for array in arrays) / size,
         "token_bytes_per_item": trie.rows.tokens.nbytes / size,
-        "decode": timing.to_dict(USERS),
-        "phases": phases,
     }
+
+
+def decoding(backbone: Backbone, known: Sequence[str], tries: dict[str, TitleTrie], runs: int) -> dict[str, Any]:
+    """For each trie the timing and phases of ten beams of the same users; the tries take turns."""
+    prompts = [
+        f"Chosen so far, oldest first: {', '.join(known[5 * user : 5 * user + 5])}. Which movie comes next?"
+        for user in range(USERS)
+    ]
+
+    def decode(trie: TitleTrie) -> Callable[[], Any]:
+        return lambda: generate_items(backbone, prompts, trie, k=BEAMS, num_beams=BEAMS, batch_size=USERS)
+
+    timings, _ = alternate({name: decode(trie) for name, trie in tries.items()}, runs)
+    smallest = next(iter(timings.values()))
+    return {
+        name: {
+            "decode": timings[name].to_dict(USERS),
+            "times_smallest": ratio(timings[name], smallest),
+            "phases": shares(decode(trie), {
+                "encoder": ("flanrec.generation.encoding", "encoder_states"),
+                "keys and values of prompts": ("flanrec.generation.decoder.TreeDecoder", "start"),
+                "decoder": ("flanrec.generation.decoder.TreeDecoder", "extend"),
+                "output layer": ("flanrec.generation.head.Head", "log_probabilities"),
+            }),
+        }
+        for name, trie in tries.items()
+    }  # fmt: skip
 
 
 def token_vectors(backbone: Backbone, data: flanrec.Dataset, model: Path | None) -> tuple[Floats, Floats, Floats]:
@@ -206,7 +215,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--model", type=Path, default=None, help="saved recommender whose item vectors are mixed")
-    options.add_argument("--out", type=Path, default=None, help="write the record here, again after every size")
+    options.add_argument("--out", type=Path, default=None, help="write the record here, again after every part")
     asked = options.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     backbone = load_backbone("offline", device="cpu")
@@ -221,19 +230,26 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
         "bytes an item",
         "and its tokens",
         "users a second",
+        "times the smallest",
         "beside products",
     ):
         view.add_column(name, justify="right")
+    tries: dict[str, TitleTrie] = {}
     for size in asked.sizes:
-        row = measured(backbone, known, size, asked.runs)
+        tries[f"{size}"], row = tree(backbone, known, size)
         record["sizes"].append(row)
+    decoded = decoding(backbone, known, tries, asked.runs)
+    for row in record["sizes"]:
+        row |= decoded[f"{row['items']}"]
+        grown = row["times_smallest"]
         view.add_row(
-            f"{size:,}", f"{row['build_seconds']:.2f}", f"{row['add_1000_seconds']:.3f}",
+            f"{row['items']:,}", f"{row['build_seconds']:.2f}", f"{row['add_1000_seconds']:.3f}",
             f"{row['bytes_per_item']:.0f}", f"{row['token_bytes_per_item']:.0f}", f"{row['decode']['per_second']:.2f}",
+            f"{grown['ratio']:.2f} ({grown['least']:.2f} – {grown['most']:.2f})",
             f"{1e3 * row['phases']['rest'] * row['decode']['seconds'] / USERS:.1f} ms",
         )  # fmt: skip
-        if asked.out is not None:
-            write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+    if asked.out is not None:
+        write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
     Console(width=120).print(view)
     vectors, bias, states = token_vectors(backbone, data, asked.model)
     view = Table(title="Ten best items by item tokens")
