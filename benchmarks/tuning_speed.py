@@ -63,6 +63,8 @@ class Drawn(AnswerObjective):
     With `rows` each token is chosen among these rows of the vocabulary, as in `flanrec train`; without, among all.
     """
 
+    apart = False
+
     def __init__(self, backbone: Backbone, examples: Sequence[Pair], rows: NDArray[np.int64] | None = None) -> None:
         super().__init__(
             "titles", backbone, lambda rng: self.questions[int(rng.integers(len(self.questions)))], rows=rows

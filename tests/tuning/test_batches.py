@@ -21,31 +21,49 @@ CPU = torch.device("cpu")
 LINUX = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="workers are forked on Linux alone")
 
 
-def plan(batch_size: int, accumulation: int, processes: Processes | None = None) -> BatchPlan:
+def plan(batch_size: int, accumulation: int, processes: Processes | None = None, *, apart: bool = False) -> BatchPlan:
     run = Run()
+    run.first.apart = run.second.apart = apart
     objectives = [Weighted(run.first, 3.0), Weighted(run.second, 1.0)]
     return BatchPlan(objectives, 7, batch_size, accumulation, processes or Processes())
 
 
+@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize(
     ("batch_size", "accumulation", "count"), [(4, 1, 1), (4, 2, 2), (5, 3, 2), (1, 1, 4), (8, 3, 5)]
 )
 def test_the_slices_of_all_processes_are_the_batch_each_example_once(
-    batch_size: int, accumulation: int, count: int
+    batch_size: int, accumulation: int, count: int, apart: bool
 ) -> None:
-    chosen, examples = plan(batch_size, accumulation).draw(3)
+    chosen, size, whole = plan(batch_size * accumulation, 1, apart=apart).draw(3)
+    assert size == len(whole[0]) == batch_size * accumulation
     together = {}
     for rank in range(count):
-        mine = plan(batch_size, accumulation, Processes(rank, count))
-        assert mine.draw(3) == (chosen, examples)
-        together |= mine.slices(examples)
-    assert [example for number in sorted(together) for example in together[number]] == examples
+        same, of_all, mine = plan(batch_size, accumulation, Processes(rank, count), apart=apart).draw(3)
+        assert (same, of_all) == (chosen, size)
+        assert not set(mine) & set(together)
+        together |= mine
+    assert [example for number in sorted(together) for example in together[number]] == whole[0]
     assert max(len(some) for some in together.values()) <= batch_size
 
 
 def test_slices_of_one_process_are_batches_of_the_asked_size() -> None:
-    found = plan(4, 3)
-    assert [len(some) for some in found.slices(found.draw(1)[1]).values()] == [4, 4, 4]
+    assert [len(some) for some in plan(4, 3).draw(1)[2].values()] == [4, 4, 4]
+
+
+def test_a_process_draws_no_examples_of_others() -> None:
+    found = plan(4, 2, Processes(1, 2), apart=True)
+    drawn: list[int] = []
+    for weighted in found.objectives:
+        usual = weighted.objective.draw
+
+        def draw(rng: np.random.Generator, size: int, usual: Any = usual) -> list[Any]:
+            drawn.append(size)
+            return list(usual(rng, size))
+
+        weighted.objective.draw = draw  # type: ignore[method-assign]
+    found[1]
+    assert sum(drawn) == 4
 
 
 @LINUX

@@ -28,6 +28,7 @@ PAIRS = [
 
 class Answers:
     name = "answers"
+    apart = True
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone

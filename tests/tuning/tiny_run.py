@@ -44,6 +44,8 @@ class Tiny(nn.Module):
 class Regression:
     """Learn a number for each row; examples are (row, number)."""
 
+    apart = False
+
     def __init__(self, model: Tiny, name: str = "regression", slope: float = 0.1) -> None:
         self.model, self.name, self.slope = model, name, slope
         self.before_loss: Callable[[list[Any]], None] = lambda examples: None

@@ -64,31 +64,53 @@ class BatchPlan(Dataset[Batch]):
     accumulation: int
     processes: Processes
 
-    def draw(self, step: int) -> tuple[int, list[Any]]:
-        """The objective of a step, as its index, and the examples of the whole batch."""
+    def draw(self, step: int) -> tuple[int, int, dict[int, list[Any]]]:
+        """The objective of a step, the number of examples of its whole batch, and this process's slices.
+
+        Returns
+        -------
+        objective
+            Its index.
+        examples
+            0 where the objective has none.
+        slices
+            Examples by the slice's number; slices without examples are left out.
+        """
         rng = np.random.default_rng([self.seed, step])
         weights = np.array([weighted.weight for weighted in self.objectives], dtype=np.float64)
         chosen = int(rng.choice(len(self.objectives), p=weights / weights.sum()))
-        return chosen, self.objectives[chosen].objective.draw(rng, self.batch_size * self.accumulation)
+        objective, size = self.objectives[chosen].objective, self.batch_size * self.accumulation
+        if objective.apart:
+            # Each example follows from its place, so that nobody draws those of others.
+            return chosen, size, {
+                number: [
+                    example
+                    for place in places
+                    for example in objective.draw(np.random.default_rng([self.seed, step, 1, place]), 1)
+                ]
+                for number, places in self._places(size).items()
+            }  # fmt: skip
+        together = objective.draw(rng, size)
+        places_of = self._places(len(together)).items()
+        return chosen, len(together), {number: [together[at] for at in places] for number, places in places_of}
 
-    def slices(self, examples: Sequence[Any]) -> dict[int, Sequence[Any]]:
-        """The examples of this process's slices by their numbers; slices without examples are left out."""
+    def _places(self, size: int) -> dict[int, range]:
+        """Which examples of a batch of some size each slice of this process has."""
         count = self.processes.count
         pieces = -(-self.accumulation // count) * count
-        length = -(-len(examples) // pieces)
+        length = max(1, -(-size // pieces))
         numbers = range(self.processes.rank, pieces, count)
         return {
-            number: examples[number * length : (number + 1) * length]
+            number: range(number * length, min(size, (number + 1) * length))
             for number in numbers
-            if number * length < len(examples)
+            if number * length < size
         }
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, with this process's slices prepared."""
-        chosen, examples = self.draw(step)
+        chosen, size, slices = self.draw(step)
         objective = self.objectives[chosen].objective
-        prepared = [Slice(number, objective.prepare(list(some))) for number, some in self.slices(examples).items()]
-        return Batch(chosen, len(examples), prepared)
+        return Batch(chosen, size, [Slice(number, objective.prepare(some)) for number, some in slices.items()])
 
 
 def batches(plan: BatchPlan, first: int, last: int, workers: int, device: torch.device) -> Iterator[Batch]:

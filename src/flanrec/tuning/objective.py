@@ -27,6 +27,11 @@ class Objective(Protocol):
         """How reports and errors call it."""
         ...
 
+    @property
+    def apart(self) -> bool:
+        """Whether examples are drawn apart from each other, so that a process need draw none but its own."""
+        ...
+
     def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
         """Return `size` light examples without tensors, by `rng` alone: no state may carry over between calls."""
         ...

@@ -142,8 +142,7 @@ def _describe_failure(
     plan: BatchPlan, objective: Objective, number: int, step: int, value: float, autocast: Autocast
 ) -> str:
     """Say which examples of a slice have no finite loss by themselves; they are drawn once more."""
-    _, drawn = plan.draw(step)
-    examples = plan.slices(drawn)[number]
+    examples = plan.draw(step)[2][number]
     at_fault = []
     with torch.no_grad():
         for example in examples:

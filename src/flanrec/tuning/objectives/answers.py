@@ -84,6 +84,8 @@ class AnswerObjective:
     Raffel et al., "Exploring the limits of transfer learning with a unified text-to-text transformer", 2020.
     """
 
+    apart = True
+
     def __init__(
         self,
         name: str,

@@ -109,6 +109,7 @@ class ItemTokenObjective:
     """
 
     name = "item_tokens"
+    apart = False
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class MatchObjective:
     """
 
     name = "match"
+    apart = True
 
     def __init__(
         self,

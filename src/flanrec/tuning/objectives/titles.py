@@ -84,6 +84,8 @@ class TitleObjective:
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015.
     """
 
+    apart = True
+
     def __init__(
         self,
         name: str,
