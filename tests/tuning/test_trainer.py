@@ -168,22 +168,23 @@ def test_weights_that_grew_too_far_are_told_from_a_bad_example() -> None:
         run.trainer().fit()
 
 
-def test_two_interrupts_stop_at_once_and_one_after_the_step() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_interrupts_stop_at_once_and_one_after_the_step(number: signal.Signals) -> None:
     run = Run()
     run.evaluate = None
 
     def interrupt(examples: list[Any], times: int) -> None:
         for _ in range(times):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     for times, steps in ((1, 1), (2, 0)):
         run.first.before_loss = run.second.before_loss = lambda examples, n=times: interrupt(examples, n)
         trainer = run.trainer()
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
         assert (trainer.report.steps, trainer.report.stopped) == (steps, "interrupted")
-        assert signal.getsignal(signal.SIGINT) is handler
+        assert signal.getsignal(number) is handler
 
 
 def test_bf16_forward_passes_learn_too() -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps rather than in the middle of one."""
+"""Ctrl-C, and the signal that ends a service or a batch job, between two steps rather than in the middle of one."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import logging
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
 
 class PoliteInterrupt:
-    """Inside the block the first Ctrl-C only sets `asked`; the second raises KeyboardInterrupt at once.
+    """Inside the block the first Ctrl-C or SIGTERM only sets `asked`; the second raises KeyboardInterrupt at once.
 
-    Only where Ctrl-C would raise KeyboardInterrupt anyway: in the main thread, and when nobody else
-    handles the signal. Elsewhere this does nothing.
+    Only in the main thread, and for signals that nobody else handles. Elsewhere this does nothing.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._installed = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> PoliteInterrupt:
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
+        if threading.current_thread() is threading.main_thread():
+            for number, untouched in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+                if signal.getsignal(number) is untouched:
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
