@@ -97,6 +97,39 @@ def test_interrupted_it_keeps_a_checkpoint_and_resumes(log: list[object], tmp_pa
     assert steps == list(range(1, 13))
 
 
+def test_instructions_of_ones_own_are_learnt_beside(
+    flanrec: Flanrec, log: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"prompt": "Is my transfer late?", "target": "transfer timing"}\n')
+    monkeypatch.setenv("FLANREC_WORDS__WEIGHTS__EXAMPLES", "50")
+    said = flanrec("train", *log, "--examples", own, "--out", tmp_path / "model")
+    assert said.code == 0, said.err
+    lines = (tmp_path / "model.run" / "words.jsonl").read_text().splitlines()
+    assert {json.loads(line)["objective"] for line in lines if json.loads(line)["event"] == "step"} == {"examples"}
+    assert not (tmp_path / "model.run" / "examples.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "told"),
+    [
+        ("prompt,answer\na,b\n", "balanced", "no column 'target'"),
+        ("prompt,target\na,\n", "balanced", "missing target (1)"),
+        ("prompt,target\na,b\n", "fast", "words.steps is 0"),
+    ],
+)
+def test_instructions_that_cannot_be_learnt_are_refused(
+    flanrec: Flanrec, trained: Trained, tmp_path: Path, text: str, preset: str, told: str
+) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text(text)
+    said = flanrec("train", "--interactions", trained.interactions, "--items", trained.items, "--examples", own,
+                   "--backbone", "offline", "--preset", preset, "--out", tmp_path / "model")  # fmt: skip
+    assert said.code == 2
+    assert told in said.err
+    assert not (tmp_path / "model").exists()
+
+
 def curve(path: Path) -> list[tuple[int, float]]:
     """Steps and losses."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]

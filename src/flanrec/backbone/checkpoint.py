@@ -101,6 +101,10 @@ class Backbone:
                 logger.warning("%d of %d texts were cut to %d tokens", cut, len(rows), max_length)
                 end = self.tokenizer.eos_token_id
                 rows = [row if len(row) <= max_length else [*row[: max_length - 1], end] for row in rows]
+        return self.side_by_side(rows)
+
+    def side_by_side(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Rows of tokens, at least one, as `encode_texts` returns them, in main memory."""
         longest = max(len(row) for row in rows)
         ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id, dtype=torch.long)
         mask = torch.zeros((len(rows), longest), dtype=torch.long)

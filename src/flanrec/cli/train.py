@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,9 @@ import typer
 from flanrec.artefact import MANIFEST
 from flanrec.cli.common import print_frame, print_json
 from flanrec.cli.config import ConfigOption
-from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, Start, grouped
+from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, Start, grouped, table_option
+from flanrec.data.addresses import TableAddress
+from flanrec.data.examples import load_examples
 from flanrec.errors import SettingsError
 
 
@@ -34,6 +37,9 @@ def train(
     rows: Rows,
     start: Start,
     reviews: ReviewsOption = None,
+    examples: Annotated[
+        TableAddress | None, table_option("--examples", "Instructions of your own to learn beside: prompt, target.")
+    ] = None,
     method: Annotated[Method | None, typer.Option(help="Tune the whole T5, or low-rank adapters.")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints and curves; by default OUT with .run behind it.")
@@ -69,7 +75,7 @@ def train(
     backbone = str(Path(str(start.backbone)).resolve()) if local else start.backbone
     job = TrainJob(
         dataset, settings, str(out.resolve()), str(folder.resolve()), backbone, start.revision, resume, tensorboard,
-        device,
+        device, None if examples is None else partial(load_examples, examples, rows.policy),
     )  # fmt: skip
     try:
         if workers > 1 or address is not None:
@@ -88,6 +94,7 @@ def train(
     if not keep_checkpoints:
         for finished in (*folder.glob("*/checkpoints"), *folder.glob("*-done"), folder / "ray"):
             shutil.rmtree(finished, ignore_errors=True)
+        (folder / "examples.npz").unlink(missing_ok=True)
     _report(told, out, folder, as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flanrec.data.dataset import Dataset, load_interactions, load_items
+from flanrec.data.examples import load_examples
 from flanrec.data.problems import BadRowsError
 from flanrec.data.profiles import ItemFacts, Profile, item_facts, profile, profile_of, profiles
 from flanrec.data.public import cache_dir, fetch, load_dataset
@@ -25,6 +26,7 @@ __all__ = [
     "item_facts",
     "leave_one_out",
     "load_dataset",
+    "load_examples",
     "load_interactions",
     "load_items",
     "new_users",

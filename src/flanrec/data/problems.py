@@ -31,6 +31,8 @@ REMEDIES = {
     "empty row": "delete the line",
     "missing user id": "fill in the user id or delete the row",
     "missing item id": "fill in the item id or delete the row",
+    "missing prompt": "write the instruction or delete the row",
+    "missing target": "write what it shall be answered with or delete the row",
     "missing timestamp": "fill in the time, or leave the whole column out to use the row order",
     "bad timestamp": "write seconds since 1970 or an ISO date such as 2024-05-01T12:00:00",
     "absurd timestamp": "write a time between 1970 and 2100, in the same unit as the other rows",

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from flanrec.data.dataset import Dataset
 from flanrec.distributed.cluster import ray_cluster
 from flanrec.distributed.following import following
@@ -39,6 +41,8 @@ class TrainJob:
     tensorboard : bool
         Write TensorBoard curves too.
     device : str
+    examples : function, optional
+        Makes the table of instructions of one's own, in the first process.
     """
 
     dataset: Dataset
@@ -50,6 +54,7 @@ class TrainJob:
     resume: bool = False
     tensorboard: bool = False
     device: str = "auto"
+    examples: Callable[[], pl.DataFrame] | None = None
 
 
 def train(job: TrainJob) -> dict[str, Any]:
@@ -67,7 +72,7 @@ def train(job: TrainJob) -> dict[str, Any]:
         See `Recommender.fit`.
     """
     recommender = Recommender.from_pretrained(job.backbone, job.settings, revision=job.revision, device=job.device)
-    recommender.fit(job.dataset, folder=job.folder, resume=job.resume, callbacks=_watching(job))
+    recommender.fit(job.dataset, folder=job.folder, resume=job.resume, callbacks=_watching(job), examples=job.examples)
     recommender.save_pretrained(job.out)
     return course_of(recommender)
 

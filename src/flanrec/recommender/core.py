@@ -118,6 +118,7 @@ class Recommender(Answering):
         folder: Path | str | None = None,
         resume: bool = False,
         callbacks: Callbacks | None = None,
+        examples: pl.DataFrame | Callable[[], pl.DataFrame] | None = None,
     ) -> Recommender:
         """Tune on a log.
 
@@ -138,6 +139,10 @@ class Recommender(Answering):
             Go on from the checkpoints in `folder`.
         callbacks
             From the name of a stage, who is told of its progress.
+        examples
+            Instructions of your own for the T5 to learn beside those made of the log: a table with ``prompt`` and
+            ``target``, or what makes one (`flanrec.data.load_examples`). How often they have their turn says
+            ``words.weights.examples``.
 
         Raises
         ------
@@ -147,7 +152,10 @@ class Recommender(Answering):
             The backbone cannot read the catalogue's language, or the checkpoints are of another fit.
         """
         kept = None if folder is None else Path(folder)
-        fitted = fit(self.backbone, self.settings, train, validation, folder=kept, resume=resume, callbacks=callbacks)
+        fitted = fit(
+            self.backbone, self.settings, train, validation, folder=kept, resume=resume, callbacks=callbacks,
+            examples=examples,
+        )  # fmt: skip
         self.backbone, self.reports, self._parts = fitted.backbone, fitted.reports, fitted.parts
         self._engine = None
         return self

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import polars as pl
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.adapters import fingerprint
@@ -15,7 +17,7 @@ from flanrec.catalogue.reviews import ReviewReader
 from flanrec.catalogue.vectors import title_states
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
-from flanrec.errors import DataError
+from flanrec.errors import DataError, SettingsError
 from flanrec.recommender import stages
 from flanrec.recommender.fused import reviews_of
 from flanrec.recommender.parts import Parts
@@ -23,8 +25,9 @@ from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks, Material
 from flanrec.recommender.tables import joined, with_items_of
-from flanrec.tuning import TrainingReport, all_processes
+from flanrec.tuning import Processes, TrainingReport, all_processes
 from flanrec.tuning.callbacks import Callback
+from flanrec.tuning.examples import Examples
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ def fit(
     folder: Path | None,
     resume: bool,
     callbacks: Callbacks | None,
+    examples: pl.DataFrame | Callable[[], pl.DataFrame] | None = None,
 ) -> Fitted:
     """Tune the words, then the item tokens on the tuned encoder, then calibrate and fuse; see `Recommender.fit`."""
     if train.items.height == 0:
@@ -63,7 +67,9 @@ def fit(
         together.from_first(partial(stages.refuse_earlier, folder))
     went_on = folder is not None and resume and together.from_first(partial(stages.words_are_tuned, folder))
     identity = {"fit": settings.model_dump_json(), "backbone": fingerprint(backbone)}
-    material = _material(backbone, settings, train, validation, identity)
+    material = _material(
+        backbone, settings, train, validation, identity, _tokenised(backbone, settings, examples, folder, together)
+    )
     _check_readable(backbone, material, settings.unreadable_limit)
     if went_on and folder is not None:
         done = stages.tuned_words(folder, material, str(backbone.device))
@@ -87,10 +93,34 @@ def fit(
 
 
 def _material(
-    backbone: Backbone, settings: RecommenderSettings, train: Dataset, validation: Dataset, identity: dict[str, str]
-) -> Material:
+    backbone: Backbone, settings: RecommenderSettings, train: Dataset, validation: Dataset, identity: dict[str, str],
+    examples: Examples | None = None,
+) -> Material:  # fmt: skip
     prompter = make_prompter(backbone, Catalogue.from_dataset(train, backbone.tokenizer), settings)
-    return Material.gather(train, validation, prompter, settings, identity)
+    return Material.gather(train, validation, prompter, settings, identity, examples)
+
+
+def _tokenised(
+    backbone: Backbone, settings: RecommenderSettings, given: pl.DataFrame | Callable[[], pl.DataFrame] | None,
+    folder: Path | None, together: Processes,
+) -> Examples | None:  # fmt: skip
+    """Instructions of the caller's own; with a folder the first process reads and writes them, and all map the file."""
+
+    def made() -> Examples:
+        table = given() if callable(given) else given
+        assert table is not None
+        prompts, targets = (table[name].to_list() for name in ("prompt", "target"))
+        return Examples.tokenise(backbone, prompts, targets, settings.max_tokens)
+
+    if given is None:
+        return None
+    if settings.words.steps == 0:
+        raise SettingsError("instructions of your own need a T5 that is tuned, and words.steps is 0; choose a preset")
+    if folder is None:
+        return made()
+    path = folder / "examples.npz"
+    together.from_first(lambda: made().save(path))
+    return Examples.load(path)
 
 
 def _check_readable(backbone: Backbone, material: Material, limit: float) -> None:

@@ -41,6 +41,8 @@ class TaskWeights(_Settings):
     """What a text about an item says; only where items have texts."""
     review_rating: float = Field(default=0.05, ge=0)
     """Which rating a review came with; only with rated reviews."""
+    examples: float = Field(default=0.1, ge=0)
+    """Instructions of your own; only where some are given."""
 
 
 class WordTuning(_Settings):

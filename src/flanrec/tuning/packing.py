@@ -90,8 +90,21 @@ def asked(
     weights: Sequence[Sequence[float]], max_length: int,
 ) -> Asked:  # fmt: skip
     """Tokenise prompts, longer ones cut to `max_length`, and pack each one's answers; see `pack`."""
-    start, pad = backbone.model.config.decoder_start_token_id, backbone.tokenizer.pad_token_id
-    return Asked(*backbone.tokenise(prompts, max_length), pack(answers, weights, start, pad))
+    return Asked(*backbone.tokenise(prompts, max_length), _packed(backbone, answers, weights))
+
+
+def asked_tokens(
+    backbone: Backbone, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]],
+    weights: Sequence[Sequence[float]],
+) -> Asked:  # fmt: skip
+    """As `asked`, for prompts that are tokens already."""
+    return Asked(*backbone.side_by_side(prompts), _packed(backbone, answers, weights))
+
+
+def _packed(
+    backbone: Backbone, answers: Sequence[Sequence[Sequence[int]]], weights: Sequence[Sequence[float]]
+) -> Packed:
+    return pack(answers, weights, backbone.model.config.decoder_start_token_id, backbone.tokenizer.pad_token_id)
 
 
 def answer_states(backbone: Backbone, asked: Asked) -> Tensor:

@@ -18,6 +18,7 @@ from flanrec.data import Dataset
 from flanrec.metrics import UserItems, ndcg
 from flanrec.recommender.settings import RecommenderSettings, TeacherName
 from flanrec.tuning.callbacks import Callback
+from flanrec.tuning.examples import Examples
 from flanrec.tuning.teaching import Teacher
 
 Callbacks = Callable[[str], Sequence[Callback]]
@@ -40,6 +41,8 @@ class Material:
         The items of those events, a row a user.
     answer_ratings
         float32, the rating of each user's first validation event, nan where there is none.
+    examples
+        Instructions of the caller's own.
     """
 
     train: Dataset
@@ -52,6 +55,7 @@ class Material:
     rates: LikeRates
     settings: RecommenderSettings
     identity: dict[str, str]
+    examples: Examples | None = None
 
     @classmethod
     def gather(
@@ -61,6 +65,7 @@ class Material:
         prompter: Prompter,
         settings: RecommenderSettings,
         identity: dict[str, str],
+        examples: Examples | None = None,
     ) -> Material:
         """Collect the material of a fit."""
         ids = validation.interactions["user_id"].unique(maintain_order=True).to_list()
@@ -79,7 +84,9 @@ class Material:
             facets=Facets.of(prompter.catalogue),
             rates=LikeRates.of(train.sequences(), settings.liked_rating),
             settings=settings,
-            identity={**identity, "data": train.fingerprint()},
+            identity={**identity, "data": train.fingerprint()}
+            | ({} if examples is None else {"examples": examples.digest()}),
+            examples=examples,
         )
 
     def ranking(self, items: NDArray[np.int64], rows: slice | NDArray[np.int64] = slice(None)) -> float:

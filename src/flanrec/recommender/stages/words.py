@@ -25,6 +25,7 @@ from flanrec.recommender.settings import WordTuning
 from flanrec.recommender.stages.material import Callbacks, Material
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, TrainingReport, Weighted
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
+from flanrec.tuning.objectives.examples import ExampleObjective
 from flanrec.tuning.objectives.match import MatchObjective
 from flanrec.tuning.objectives.titles import TitleObjective
 from flanrec.tuning.questions import Questions
@@ -67,6 +68,8 @@ def tune_words(
     rows = used_rows(
         backbone.tokenizer, texts_in_use(material.prompter, material.facets, material.train, material.users)
     )
+    if material.examples is not None:
+        rows = np.union1d(rows, material.examples.used)
     with _trained(backbone, words, rows) as groups:
         trainer = Trainer(
             {"words": backbone.model},
@@ -136,6 +139,8 @@ def _mixture(backbone: Backbone, material: Material, questions: Questions, rows:
     mixture += [
         Weighted(AnswerObjective(name, backbone, draw, rows=rows), weight) for name, (draw, weight) in free.items()
     ]
+    if material.examples is not None:
+        mixture.append(Weighted(ExampleObjective(backbone, material.examples, rows), weights.examples))
     if weights.match > 0:
         said = material.prompter.templates[0].wording.words
         yes, no = (first_token_ids(backbone.tokenizer, [said[answer]]) for answer in ("yes", "no"))

@@ -117,22 +117,32 @@ class AnswerObjective:
             for example, row in zip(examples, answers, strict=True)
         ]
         together = asked(self.backbone, [example.prompt for example in examples], answers, weights, self.max_length)
-        rows, labels = None, together.packed.labels[together.packed.said]
-        if self.rows is not None:
-            # An answer may say what no text announced: it joins, so that no label is ever lost.
-            rows = torch.from_numpy(np.union1d(self.rows, labels.numpy()))
-            labels = torch.searchsorted(rows, labels)
-        return PreparedAnswers(together, rows, labels, float(sum(sum(example.weights) for example in examples)))
+        return prepared_answers(together, self.rows, float(sum(sum(example.weights) for example in examples)))
 
     def loss(self, prepared: PreparedAnswers) -> LossSum:
         """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
-        packed, model = prepared.asked.packed, self.backbone.model
-        states = answer_states(self.backbone, prepared.asked)
-        if prepared.rows is None:
-            logits = model.get_output_embeddings()(states).float()
-        else:
-            head = head_rows(model, prepared.rows.to(states.device))
-            logits = functional.linear(states, head.to(states.dtype)).float()
-        labels, weights = (one.to(states.device) for one in (prepared.labels, packed.weights[packed.said]))
-        losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
-        return LossSum((losses * weights).sum(), prepared.weight)
+        return answer_loss(self.backbone, prepared, self.smoothing)
+
+
+def prepared_answers(asked: Asked, rows: NDArray[np.int64] | None, weight: float) -> PreparedAnswers:
+    """What `answer_loss` takes of packed answers whose weights add up to `weight`; `rows` as in `AnswerObjective`."""
+    labels = asked.packed.labels[asked.packed.said]
+    if rows is None:
+        return PreparedAnswers(asked, None, labels, weight)
+    # An answer may say what no text announced: it joins, so that no label is ever lost.
+    among = torch.from_numpy(np.union1d(rows, labels.numpy()))
+    return PreparedAnswers(asked, among, torch.searchsorted(among, labels), weight)
+
+
+def answer_loss(backbone: Backbone, prepared: PreparedAnswers, smoothing: float = 0.0) -> LossSum:
+    """The weighted cross-entropy over all answers; the count is their total weight."""
+    packed, model = prepared.asked.packed, backbone.model
+    states = answer_states(backbone, prepared.asked)
+    if prepared.rows is None:
+        logits = model.get_output_embeddings()(states).float()
+    else:
+        head = head_rows(model, prepared.rows.to(states.device))
+        logits = functional.linear(states, head.to(states.dtype)).float()
+    labels, weights = (one.to(states.device) for one in (prepared.labels, packed.weights[packed.said]))
+    losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    return LossSum((losses * weights).sum(), prepared.weight)
