@@ -121,8 +121,8 @@ class _Table(nn.Module):
         return self.whole.index_copy_(0, self.rows, self.trained)
 
 
-class _Embeddings(nn.Module):
-    """Stands in for the input embeddings."""
+class _StandIn(nn.Module):
+    """Takes the place of a layer that is a table."""
 
     def __init__(self, table: _Table) -> None:
         super().__init__()
@@ -131,21 +131,17 @@ class _Embeddings(nn.Module):
     @property
     def weight(self) -> Tensor:
         return self.table.current()
+
+
+class _Embeddings(_StandIn):
+    """Stands in for the input embeddings."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.table.read(tokens)
 
 
-class _Head(nn.Module):
+class _Head(_StandIn):
     """Stands in for the output layer."""
-
-    def __init__(self, table: _Table) -> None:
-        super().__init__()
-        self.table = table
-
-    @property
-    def weight(self) -> Tensor:
-        return self.table.current()
 
     def forward(self, states: Tensor) -> Tensor:
         if not torch.is_grad_enabled():

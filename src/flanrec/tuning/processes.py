@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -42,25 +43,24 @@ class Processes:
         """Whether this is process 0."""
         return self.rank == 0
 
-    @torch.no_grad()
     def add(self, tensors: Iterable[Tensor]) -> None:
         """Make each tensor the sum over all processes; all must give tensors of the same shapes in the same order."""
-        if self.count == 1:
-            return
-        for bucket in _buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            dist.all_reduce(flat)
-            _unpack(flat, bucket)
+        self._exchange(tensors, dist.all_reduce)
 
-    @torch.no_grad()
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Give each tensor the values that it has in process 0."""
+        self._exchange(tensors, partial(dist.broadcast, src=0))
+
+    @torch.no_grad()
+    def _exchange(self, tensors: Iterable[Tensor], exchange: Callable[[Tensor], Any]) -> None:
+        """Put several tensors at a time through an operation on one."""
         if self.count == 1:
             return
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            dist.broadcast(flat, src=0)
-            _unpack(flat, bucket)
+            exchange(flat)
+            for tensor, part in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
+                tensor.copy_(part.view_as(tensor))
 
     def from_first(self, make: Callable[[], _T]) -> _T:
         """What a function returns in process 0, in all of them; what it raises there, all raise.
@@ -135,11 +135,6 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         size += tensor.numel()
     if bucket:
         yield bucket
-
-
-def _unpack(flat: Tensor, bucket: Sequence[Tensor]) -> None:
-    for tensor, part in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
-        tensor.copy_(part.view_as(tensor))
 
 
 def _portable(problem: BaseException) -> BaseException:
