@@ -11,7 +11,6 @@ so each user is asked in several wordings. Differences to float32 are paired by 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -24,13 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 import flanrec
-from flanrec.artefact import write_text_atomically
 from flanrec.backbone.hardware import has_fast_bf16
 from flanrec.evaluation.models import evaluate_model, match_reports
 from flanrec.generation.engines import TorchEngine
 from flanrec.metrics.intervals import paired_bootstrap
 from flanrec.recommender import Asking, Recommender
 from quality import machine, refuse_leak
+from timing import write_record
 
 METRIC = "ndcg@10"
 
@@ -92,8 +91,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             name, str(found["users"]), f"{mean:.4f}", f"{paired.value:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}]",
             f"{found['auc']:.4f}", f"{found['calibration_error']:.4f}", f"{found['seconds']:.0f}",
         )  # fmt: skip
-        if asked.out is not None:
-            write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+        write_record(asked.out, record)
     Console(width=120).print(view)
 
 

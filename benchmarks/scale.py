@@ -14,7 +14,6 @@ saved and mapped again.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 
 import flanrec
-from flanrec.artefact import write_text_atomically
 from flanrec.backbone import Backbone, load_backbone
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue import Catalogue
@@ -44,7 +42,7 @@ from flanrec.instructions import Templates
 from flanrec.recommender import Recommender
 from flanrec.recommender.readings import TokenReading
 from quality import machine
-from timing import Timing, alternate, ratio, shares
+from timing import Timing, alternate, ratio, shares, write_record
 
 Floats = NDArray[np.float32]
 
@@ -248,8 +246,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             f"{grown['ratio']:.2f} ({grown['least']:.2f} – {grown['most']:.2f})",
             f"{1e3 * row['phases']['rest'] * row['decode']['seconds'] / USERS:.1f} ms",
         )  # fmt: skip
-    if asked.out is not None:
-        write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+    write_record(asked.out, record)
     Console(width=120).print(view)
     vectors, bias, states = token_vectors(backbone, data, asked.model)
     view = Table(title="Ten best items by item tokens")
@@ -262,8 +259,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             f"{size:,}", f"{row['build_seconds']:.1f}", f"{row.get('map_seconds', 0):.2f}", f"{row['user_ms']:.2f}",
             f"{1e3 / row['together']['per_second']:.2f}", f"{row['user_ms_scoring_all']:.2f}", f"{row['recall']:.4f}",
         )  # fmt: skip
-        if asked.out is not None:
-            write_text_atomically(asked.out, json.dumps(record, indent=1) + "\n")
+        write_record(asked.out, record)
     Console(width=120).print(view)
 
 

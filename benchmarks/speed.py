@@ -29,7 +29,6 @@ from rich.table import Table
 import flanrec
 import peers
 import tuning_speed
-from flanrec.artefact import write_text_atomically
 from flanrec.backbone import Backbone, load_backbone
 from flanrec.backbone.hardware import choose_device, has_fast_bf16
 from flanrec.backbone.int8 import quantised
@@ -44,7 +43,7 @@ from flanrec.generation import generate_items, title_log_probabilities
 from flanrec.instructions import Templates
 from flanrec.recommender.readings import TokenReading
 from quality import machine
-from timing import Timing, alternate, matmul_peak, ratio, shares
+from timing import Timing, alternate, matmul_peak, ratio, shares, write_record
 
 PARTS = ("beams", "item_tokens", "catalogue", "tuning")
 BATCH = 16
@@ -317,8 +316,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             catalogue(bench)
         else:
             tuning(bench)
-        if asked.out is not None:
-            write_text_atomically(asked.out, json.dumps(bench.to_dict(), indent=1) + "\n")
+        write_record(asked.out, bench.to_dict())
     if asked.json:
         print(json.dumps(bench.to_dict()))
         return

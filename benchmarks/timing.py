@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from flanrec.artefact import write_text_atomically
 
 CPU = torch.device("cpu")
 
@@ -52,6 +56,12 @@ class Timing:
             "gflop": self.gflop,
             "gflops": self.gflops,
         }
+
+
+def write_record(path: Path | None, record: Mapping[str, Any]) -> None:
+    """Put a record in place of an earlier one, whole or not at all; nothing without a path."""
+    if path is not None:
+        write_text_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
 def settle(device: torch.device) -> None:

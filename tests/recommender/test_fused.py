@@ -20,7 +20,7 @@ from flanrec.ranking.lessons import BASE
 from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.verdicts import Verdict
 from flanrec.recommender import Asking, Recommender, RecommenderSettings
-from flanrec.recommender.readings import closed_items
+from flanrec.recommender.lists import closed_items
 
 
 def test_lists_are_unseen_items_by_falling_score(fitted: Recommender, small_dataset: Dataset) -> None:

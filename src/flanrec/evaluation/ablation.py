@@ -28,9 +28,9 @@ from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.lessons import BASE, Lessons
 from flanrec.ranking.pool import Pool, source_of
 from flanrec.recommender import Recommender
+from flanrec.recommender.asking import NOTHING
 from flanrec.recommender.fused import Gatherer
 from flanrec.recommender.new_items import rank_among
-from flanrec.recommender.readings import NOTHING
 from flanrec.recommender.stages import Material, language_model_sources, learned, lessons
 
 _UNKNOWN = float("nan")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flanrec.catalogue.people import Person
 from flanrec.evaluation.tasks import RankingTask
 from flanrec.metrics import top_k
-from flanrec.recommender.readings import closed_items
+from flanrec.recommender.lists import closed_items
 
 K = 10
 """Length of the lists that are compared."""

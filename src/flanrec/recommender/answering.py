@@ -17,10 +17,11 @@ from flanrec.generation.engines import Engine, TorchEngine, make_engine
 from flanrec.ranking.features import Features
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
+from flanrec.recommender.asking import NOTHING, Asking, each_asking
 from flanrec.recommender.fused import MODEL, FusedReading, Gatherer
 from flanrec.recommender.new_items import rank_among
 from flanrec.recommender.parts import Parts
-from flanrec.recommender.readings import NOTHING, Asking, MatchReading, TokenReading, WordReading, each_asking
+from flanrec.recommender.readings import MatchReading, TokenReading, WordReading
 from flanrec.recommender.reranking import Candidates, Ranked, depth, told, usable_policy
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.tuning import TrainingReport

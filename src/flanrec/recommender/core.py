@@ -15,9 +15,9 @@ from flanrec.explanation import Explanation, explain
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
 from flanrec.recommender.answering import Answering, Reading
+from flanrec.recommender.asking import Asking
 from flanrec.recommender.fitting import fit
 from flanrec.recommender.new_items import rank_among, with_new_items
-from flanrec.recommender.readings import Asking
 from flanrec.recommender.saving import is_saved, load, save
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks

@@ -23,7 +23,9 @@ from flanrec.ranking.features import Features
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.pool import Pool
 from flanrec.ranking.verdicts import LANGUAGE_MODEL
-from flanrec.recommender.readings import NOTHING, Asking, Ints, TokenReading, closed_items, each_asking, filled
+from flanrec.recommender.asking import NOTHING, Asking, each_asking
+from flanrec.recommender.lists import Ints, closed_items, filled
+from flanrec.recommender.readings import TokenReading
 
 Floats = NDArray[np.float32]
 MODEL = frozenset().union(*LANGUAGE_MODEL.values())

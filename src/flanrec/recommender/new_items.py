@@ -13,8 +13,9 @@ from flanrec.catalogue.people import Person
 from flanrec.errors import DataError
 from flanrec.metrics import top_k
 from flanrec.ranking.content import Newcomers
+from flanrec.recommender.asking import Asking, each_asking
+from flanrec.recommender.lists import closed_items
 from flanrec.recommender.parts import Parts
-from flanrec.recommender.readings import Asking, closed_items, each_asking
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.tables import as_type_of
 

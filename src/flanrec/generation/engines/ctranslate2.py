@@ -43,16 +43,11 @@ def write(backbone: Backbone, folder: Path, quantisation: Quantisation = "int8")
     Raises
     ------
     SettingsError
-        The extra is not installed, or the backbone is in another format.
+        The extra is not installed.
     """
     _library()
     from ctranslate2.converters import transformers as converters
 
-    if backbone.dtype != torch.float32 or backbone.device.type != "cpu" or hasattr(backbone.model, "peft_config"):
-        raise SettingsError(
-            "CTranslate2 is made from float32 weights on a CPU without an adapter; load with device cpu and fp32, "
-            "and merge() first"
-        )
     # A copy, since the converter rounds the very weights that it is given.
     model = smoothed(backbone).model
     # It takes this flag for "the decoder's output is scaled", which is another question.

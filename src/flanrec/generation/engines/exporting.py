@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from flanrec.artefact import saving
 from flanrec.backbone import Backbone, load_backbone
+from flanrec.errors import SettingsError
 from flanrec.generation.engines.ctranslate2 import Quantisation
 from flanrec.generation.engines.parity import Gate, Parity, ScoresTitles
 from flanrec.generation.engines.torch import TorchEngine
@@ -44,6 +47,8 @@ def export_backbone(
     CheckpointError
         The result differs too much from the model, and nothing was written; or the folder holds other files.
     """
+    if form != "safetensors":
+        _refuse_unfit(backbone, form)
     about: dict[str, Any] = {"kind": form, "backbone": backbone.source.name, "weights": backbone.weights_digest()}
     if form == "ctranslate2":
         about["quantisation"] = quantisation
@@ -56,6 +61,14 @@ def export_backbone(
         parity = gate.check(scorer, quantisation if form == "ctranslate2" else "float32")
         about["parity"] = parity.to_dict()
     return parity
+
+
+def _refuse_unfit(backbone: Backbone, form: Format) -> None:
+    if backbone.dtype != torch.float32 or backbone.device.type != "cpu" or hasattr(backbone.model, "peft_config"):
+        raise SettingsError(
+            f"{form} is made from float32 weights on a CPU without an adapter; load with device cpu and fp32, and "
+            "merge() first"
+        )
 
 
 def _written(backbone: Backbone, folder: Path, form: Format, quantisation: Quantisation) -> ScoresTitles:

@@ -41,14 +41,9 @@ def write(backbone: Backbone, folder: Path) -> OnnxScorer:
     Raises
     ------
     SettingsError
-        The extra is not installed, or the backbone is in another format.
+        The extra is not installed.
     """
     _library()
-    if backbone.dtype != torch.float32 or backbone.device.type != "cpu" or hasattr(backbone.model, "peft_config"):
-        raise SettingsError(
-            "ONNX graphs are made from float32 weights on a CPU without an adapter; load with device cpu and fp32, "
-            "and merge() first"
-        )
     ids, mask = backbone.encode_texts(["Which movie comes next?", "Yes?"])
     with torch.no_grad():
         encoder = _Encoder(backbone.model).eval()
