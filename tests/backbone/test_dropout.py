@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from flanrec.backbone import Backbone
-from flanrec.backbone.dropout import Dropout, drop
+from flanrec.backbone.adapters import AdapterSettings, add_adapter
+from flanrec.backbone.dropout import Dropout, drop, dropout_at
+from flanrec.backbone.encoder import encoder_states
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.9])
@@ -58,3 +62,33 @@ def test_a_loaded_checkpoint_drops_this_way(backbone: Backbone) -> None:
     layers = [layer for layer in backbone.model.modules() if isinstance(layer, torch.nn.Dropout)]
     assert layers
     assert all(isinstance(layer, Dropout) and layer.p == backbone.model.config.dropout_rate for layer in layers)
+
+
+def test_another_rate_holds_inside_the_block_and_spares_what_adapters_drop(
+    fresh_backbone: Callable[[], Backbone],
+) -> None:
+    learner = add_adapter(fresh_backbone(), AdapterSettings(method="lora", dropout=0.05))
+    layers = [layer for layer in learner.model.modules() if isinstance(layer, torch.nn.Dropout)]
+    attentions = [one for one in learner.model.modules() if hasattr(one, "has_relative_attention_bias")]
+    rates = [layer.p for layer in layers]
+    assert set(rates) == {0.1, 0.05}
+    with dropout_at(learner.model, 0.3):
+        assert [layer.p for layer in layers] == [0.3 if rate == 0.1 else rate for rate in rates]
+        assert {one.dropout for one in attentions} == {0.3}
+    with dropout_at(learner.model, None):
+        assert [layer.p for layer in layers] == rates
+    assert [layer.p for layer in layers] == rates
+    assert {one.dropout for one in attentions} == {0.1}
+
+
+def test_without_dropout_training_reads_as_use_does(fresh_backbone: Callable[[], Backbone]) -> None:
+    learner = fresh_backbone()
+    ids, mask = learner.encode_texts(["A user liked Heat. Which movie comes next?", "Yes or no?"])
+    with torch.no_grad():
+        used, _ = encoder_states(learner.model, ids, mask)
+        learner.model.train()
+        with dropout_at(learner.model, 0.0):
+            read, _ = encoder_states(learner.model, ids, mask)
+        dropped, _ = encoder_states(learner.model, ids, mask)
+    torch.testing.assert_close(read, used, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(dropped, used, atol=1e-2)

@@ -13,7 +13,7 @@ from flanrec.backbone.rows import Rows
 def assert_states_are_those_of_transformers(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
     with torch.inference_mode():
         expected = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        states = encoder_states(model, ids, mask)
+        states, _ = encoder_states(model, ids, mask)
     torch.testing.assert_close(states[mask == 1], expected[mask == 1], atol=2e-5, rtol=1e-4)
     assert (states[mask == 0] == 0).all()
 

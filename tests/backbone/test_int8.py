@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flanrec.backbone import Backbone
-from flanrec.backbone.adapters import add_lora
+from flanrec.backbone.adapters import AdapterSettings, add_adapter
 from flanrec.backbone.int8 import Int8Head, Int8Linear, quantised
 from flanrec.backbone.smoothing import smoothed
 from flanrec.errors import SettingsError
@@ -77,4 +77,4 @@ def test_what_cannot_be_quantised_is_refused(backbone: Backbone, fresh_backbone:
     with pytest.raises(SettingsError, match="load it with device cpu and precision fp32"):
         quantised(replace(backbone, dtype=torch.bfloat16))
     with pytest.raises(SettingsError, match="merge"):
-        quantised(add_lora(fresh_backbone(), rank=2))  # type: ignore[operator]
+        quantised(add_adapter(fresh_backbone(), AdapterSettings(rank=2)))  # type: ignore[operator]

@@ -26,7 +26,7 @@ def gradients(model: Any) -> tuple[dict[str, torch.Tensor], int]:
     rows = Rows.of_mask(mask)
     model.train().zero_grad()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        told = encoder_states(model, ids, mask)
+        told, _ = encoder_states(model, ids, mask)
         stack = model.get_decoder()
         read = decoder_states(stack, stack.embed_tokens(rows.gather(ids)), rows, causal(30, ids.device), told, mask)
         loss = read.square().mean()

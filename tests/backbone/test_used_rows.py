@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flanrec.backbone import Backbone
-from flanrec.backbone.adapters import add_lora, merge
+from flanrec.backbone.adapters import AdapterSettings, add_adapter, merge
 from flanrec.backbone.used_rows import head_rows, trained_rows
 from flanrec.backbone.vocabulary import used_rows
 from flanrec.catalogue import Catalogue
@@ -188,7 +188,7 @@ def test_under_bf16_autocast_the_loss_is_near_and_gradients_are_float32(tuned: B
 
 
 def test_an_adapter_may_be_trained_beside_the_rows_and_merged(fresh_backbone: Callable[[], Backbone]) -> None:
-    adapted = add_lora(fresh_backbone(), rank=2)
+    adapted = add_adapter(fresh_backbone(), AdapterSettings(rank=2))
     rows = rows_of(adapted)
     with trained_rows(adapted, rows) as parameters:
         names = {name for name, value in adapted.model.named_parameters() if value.requires_grad}

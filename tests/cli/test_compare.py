@@ -110,3 +110,16 @@ def test_wrong_usage_is_told(
     said = flanrec("compare", "--interactions", trained.interactions, "--items", trained.items, *arguments)
     assert said.code == 2
     assert words in said.err
+
+
+def test_the_t5_before_tuning_is_a_row_for_each_number_of_examples(
+    flanrec: Flanrec, trained: Trained, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.toml"
+    short.write_text("[settings]\nnum_beams = 4\n")
+    said = flanrec("compare", "--interactions", trained.interactions, "--items", trained.items, "--shots", 0, "--shots",
+                   1, "--backbone", "offline", "--device", "cpu", "--noun", "movie", "--config", short, "--sample", 3,
+                   "--out", tmp_path / "report.html", "--json")  # fmt: skip
+    rows = {row["name"]: row["kind"] for row in numbers(said)[0]["rows"]}
+    assert rows["T5, zero-shot"] == rows["T5, 1 example"] == "untuned"
+    assert flanrec("compare", "--data", "ml-100k", "--shots", 99, "--out", tmp_path / "other.html").code == 2

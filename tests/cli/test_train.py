@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 import flanrec as package
@@ -187,3 +188,70 @@ def test_under_ray_a_killed_worker_changes_nothing_but_the_time(log: list[object
     assert [number for number, _ in found] == [number for number, _ in expected]
     assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected], rel=0.05)
     assert not list((tmp_path / "model.run").glob("*/checkpoints"))
+
+
+@pytest.fixture
+def shortest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune the T5 for two steps, the item tokens not at all."""
+    monkeypatch.setenv("FLANREC_WORDS__EVALUATE_EVERY", "1")
+    monkeypatch.setenv("FLANREC_TOKENS__PASSES", "0")
+    monkeypatch.setenv("FLANREC_VALIDATION_USERS", "4")
+
+
+def trained_titles(log: list[object]) -> set[str]:
+    return set(pl.read_csv(str(log[log.index("--items") + 1]))["title"])
+
+
+@pytest.mark.usefixtures("shortest")
+def test_tracking_libraries_are_told_of_data_backbone_and_what_the_model_says(
+    flanrec: Flanrec, log: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="needs the extra: pip install 'flanrec[wandb]'")
+    pytest.importorskip("tensorboard", reason="needs the extra: pip install 'flanrec[tune]'")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    said = flanrec("train", *log, "--out", tmp_path / "model", "--track", "wandb", "--tensorboard", "--json")
+    assert said.code == 0, said.err
+    assert said.json["stages"]["words"]["steps"] == 2
+    run = tmp_path / "model.run"
+    assert list(run.glob("tensorboard/words/events.*"))
+    (tables,) = run.glob("wandb/offline-run-*/files/media/table/words")
+    rows = [row for path in tables.glob("*.json") for row in json.loads(path.read_text())["data"]]
+    assert len(rows) == 8  # of four users, after each of two steps
+    titles = trained_titles(log)
+    assert all(expected in titles and expected not in prompt for prompt, _, expected in rows)
+    assert all({line[3:] for line in predicted.splitlines()} <= titles for _, predicted, _ in rows)
+    lines = [json.loads(line) for line in (run / "words.jsonl").read_text().splitlines()]
+    assert [len(line["samples"]) for line in lines if line["event"] == "evaluation"] == [4, 4]
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "model.run"}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--track", "none", "--track", "wandb"], "--track none stands beside wandb"),
+        (["--track", "mlflow", "--tensorboard"], "pip install 'flanrec[tune,mlflow]'"),
+        (["--track", "excel"], "excel"),
+    ],
+)
+def test_what_cannot_be_tracked_is_refused_before_tuning(
+    flanrec: Flanrec, log: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    said = flanrec("train", *log, "--out", tmp_path / "model", *options)
+    assert said.code == 2
+    assert told in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("shortest")
+def test_a_loss_that_is_not_finite_ends_with_2_and_names_step_objective_and_examples(
+    flanrec: Flanrec, log: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLANREC_WORDS__LEARNING_RATE", "1e30")
+    said = flanrec("train", *log, "--out", tmp_path / "model")
+    assert said.code == 2, said.err
+    message = said.err.splitlines()[-1]
+    assert message.startswith("flanrec: Objective '")
+    for part in (" in step 2", "lower the learning rate", "The weights are those of step 1", "Examples: "):
+        assert part in message
+    assert not (tmp_path / "model").exists()

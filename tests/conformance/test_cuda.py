@@ -18,6 +18,7 @@ from flanrec.data import Dataset
 from flanrec.generation import generate_items, title_log_probabilities
 from flanrec.recommender import Recommender, RecommenderSettings
 from flanrec.tuning import ParameterGroup, Trainer, TrainerSettings, Weighted
+from flanrec.tuning.adversarial import AdversarialObjective
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -96,3 +97,24 @@ def test_a_fit_on_the_gpu_answers_on_both(
     there = Recommender.load(tmp_path / "model", device="cpu").recommend(users=users, k=5)
     assert here["user_id"].to_list() == there["user_id"].to_list()
     np.testing.assert_allclose(here["score"].to_numpy(), there["score"].to_numpy(), rtol=0.02)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_adversarial_gradients_are_those_of_the_cpu(backbone: Backbone, on_gpu: Backbone, autocast: bool) -> None:
+    question = Question(PROMPTS[0], ("Dune Lantern (1996)",), (1.0,))
+
+    def gradient(tuned: Backbone) -> tuple[float, torch.Tensor]:
+        objective = AnswerObjective("answers", tuned, lambda rng: question)
+        tuned.model.zero_grad()
+        with torch.autocast(tuned.device.type, torch.bfloat16, enabled=autocast):
+            loss = AdversarialObjective(objective, tuned, size=0.02).loss(objective.prepare([question]))
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        found = tuned.model.get_encoder().block[0].layer[0].SelfAttention.q.weight.grad
+        assert found is not None
+        kept = found.detach().cpu().clone()
+        tuned.model.zero_grad()
+        return float(loss.total.detach()), kept
+
+    (expected, slope), (found, near) = gradient(backbone), gradient(on_gpu)
+    assert found == pytest.approx(expected, rel=0.05 if autocast else 1e-3)
+    assert float((near - slope).norm() / slope.norm()) < (0.3 if autocast else 0.01)

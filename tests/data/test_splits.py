@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -180,6 +181,18 @@ def test_few_users_trains_on_whole_users_as_numpy_draws_them(events: Events, sha
 def test_few_users_needs_a_share_between_0_and_1(share: float) -> None:
     with pytest.raises(SettingsError, match="above 0 and below 1"):
         few_users(dataset([(1, 1, 1)]), share)
+
+
+def test_few_users_by_number_are_nested() -> None:
+    data = dataset([(user, item, item) for user in range(7) for item in range(3)])
+    trained = [few_users(data, seed=3, users=users).train.user_ids for users in range(1, 7)]
+    for at, (fewer, more) in enumerate(pairwise(trained), start=1):
+        assert len(fewer) == at
+        assert set(fewer) < set(more)
+    assert few_users(data, seed=4, users=3).train.user_ids != trained[2]
+    for users in (0, 7):
+        with pytest.raises(SettingsError, match=f"users is {users}; it must be at least 1 and below the 7"):
+            few_users(data, users=users)
 
 
 def test_a_user_in_two_parts_of_few_users_is_a_leak() -> None:

@@ -12,8 +12,10 @@ import pytest
 from flanrec.backbone import Backbone
 from flanrec.data import Dataset
 from flanrec.data.splits import assert_no_leak
-from flanrec.errors import CheckpointError, DataError
-from flanrec.evaluation.search import SettingsFound, held_out, measured_trial, search
+from flanrec.errors import CheckpointError, DataError, SettingsError
+from flanrec.evaluation.models import evaluate_model
+from flanrec.evaluation.search import held_out, measured_trial, search, starting
+from flanrec.evaluation.search_results import SettingsFound
 from flanrec.recommender import Recommender, RecommenderSettings
 from flanrec.recommender.named import changed
 from flanrec.tuning.space import Choices
@@ -111,3 +113,63 @@ def test_without_a_user_with_three_events_there_is_nothing_to_measure(
     first = small_dataset.interactions.filter(pl.int_range(pl.len()).over("user_id") < 2)
     with pytest.raises(DataError, match="no user with three events"):
         search(backbone, small_dataset.with_interactions(first), tmp_path, minutes=1, preset="fast")
+
+
+@pytest.fixture(scope="module")
+def own() -> RecommenderSettings:
+    """Two steps of tuning the T5, in which little is asked."""
+    quick = {"words.steps": 2, "words.batch_size": 1, "validation_users": 4, "search_nodes": 0, "num_beams": 2}
+    return changed(RecommenderSettings(), {**quick, "tokens.passes": 0.3, "words.method": "lora", "words.rank": 1})
+
+
+@pytest.fixture(scope="module")
+def spelled(
+    small_dataset: Dataset, backbone: Backbone, own: RecommenderSettings, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SettingsFound, Path]:
+    """A search of one trial by what the language model spells."""
+    folder = tmp_path_factory.mktemp("spelled")
+    space = {"words.rank": Choices((1, 2)), "words.method": Choices(("full", "lora"))}
+    found = search(backbone, small_dataset, folder, minutes=5, settings=own, space=space, reading="generate", trials=1)
+    return found, folder
+
+
+def test_a_trial_of_generate_measures_what_is_spelled_and_tunes_nothing_else(
+    spelled: tuple[SettingsFound, Path], small_dataset: Dataset, fresh_backbone: Fresh
+) -> None:
+    (found, _), split = spelled, held_out(small_dataset)
+    whole = Recommender(fresh_backbone(), found.start).fit(split.train, split.validation)
+    assert whole.reports["item tokens"].steps > 0
+    expected = evaluate_model(whole, split.test, [10], "generate").per_user["ndcg@10"].tolist()
+    assert found.trials[0].per_user == pytest.approx(expected)
+    assert (found.reading, found.trials[0].values) == ("generate", {"words.rank": 1, "words.method": "lora"})
+
+
+def test_the_way_of_a_trial_is_kept_as_a_curve_that_can_be_drawn(spelled: tuple[SettingsFound, Path]) -> None:
+    found, _ = spelled
+    assert found.start.words.evaluate_every == 1
+    assert [(point.stage, point.share) for point in found.trials[0].curve] == [("words", 0.5), ("words", 1.0)]
+    table = found.curves()
+    assert table.columns == ["trial", "stage", "share", "ndcg@10"]
+    assert table["trial"].to_list() == [0, 0]
+    assert found.importances == {}
+    pytest.importorskip("matplotlib", reason="needs the extra: pip install 'flanrec[report]'")
+    from flanrec.evaluation.search_plots import curve_plot
+
+    assert "words, % of the steps" in curve_plot(found)
+
+
+def test_a_search_by_another_reading_is_another_search(
+    spelled: tuple[SettingsFound, Path], small_dataset: Dataset, backbone: Backbone, own: RecommenderSettings
+) -> None:
+    found, folder = spelled
+    with pytest.raises(CheckpointError, match="reading was 'generate' and is now None"):
+        search(backbone, small_dataset, folder, minutes=5, settings=found.start, space=found.space, resume=True)
+    with pytest.raises(SettingsError, match="change nothing for the reading generate"):
+        search(backbone, small_dataset, folder, minutes=5, settings=own, space=SPACE, reading="generate")
+
+
+def test_pruning_measures_the_words_on_their_way_unless_the_settings_say_how_often() -> None:
+    plain = RecommenderSettings()
+    assert starting(plain, "generate", True).words.evaluate_every == 50
+    assert starting(changed(plain, {"words.evaluate_every": 7}), "generate", True).words.evaluate_every == 7
+    assert starting(plain, "generate", False) == starting(plain, "fused", True) == plain

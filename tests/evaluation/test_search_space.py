@@ -7,20 +7,37 @@ from pathlib import Path
 import pytest
 
 from flanrec.errors import SettingsError
-from flanrec.evaluation.search_space import SPACES, default_space, read_space, space_from
-from flanrec.recommender import PRESETS, RecommenderSettings
+from flanrec.evaluation.search_space import SPACES, default_space, read_space, refuse_unread, space_from
+from flanrec.recommender import PRESETS, READINGS, Reading, RecommenderSettings
 from flanrec.recommender.named import value_of
 from flanrec.tuning.space import Choices, Range
 
 PLAIN = RecommenderSettings()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_default_spaces_name_settings_that_are_there_and_hold_the_preset(preset: str) -> None:
-    settings, space = RecommenderSettings.preset(preset), default_space(preset)
+@pytest.mark.parametrize(
+    ("preset", "reading"),
+    [(preset, reading) for preset in PRESETS for reading in READINGS if preset != "fast" or reading == "fused"],
+)
+def test_the_default_spaces_name_settings_that_are_there_and_hold_the_preset(preset: str, reading: Reading) -> None:
+    settings, space = RecommenderSettings.preset(preset), default_space(preset, reading)
     read = space_from({name: choice.to_dict() for name, choice in space.items()}, settings)
-    assert list(read) == list(space)
-    assert all(value_of(settings, name) in choice for name, choice in space.items())
+    assert {name: choice.when for name, choice in read.items()} == {name: one.when for name, one in space.items()}
+    for name, choice in space.items():
+        # No rate is the method's own.
+        value = settings.words.rate if name == "words.learning_rate" else value_of(settings, name)
+        assert value in choice
+    refuse_unread(space, reading)
+
+
+def test_the_language_models_own_readings_choose_what_they_read() -> None:
+    assert all(name.startswith("words.") for name in default_space("balanced", "generate"))
+    assert not any(name.startswith("fusion.") for name in default_space("best", "item_tokens"))
+    with pytest.raises(SettingsError, match="fast tunes nothing that generate reads"):
+        default_space("fast", "generate")
+    mixed = {"tokens.passes": Range(1, 2), "words.rank": Range(1, 2), "fusion.depth": Range(1, 2)}
+    with pytest.raises(SettingsError, match=r"^tokens\.passes, fusion\.depth change nothing for the reading generate"):
+        refuse_unread(mixed, "generate")
 
 
 def test_every_preset_has_a_space_and_fast_tunes_nothing() -> None:
@@ -35,12 +52,14 @@ def test_a_file_is_read_with_quoted_names_or_nested_tables(tmp_path: Path) -> No
     file.write_text(
         '[space."tokens.learning_rate"]\nlow = 1e-4\nhigh = 1e-3\nlog = true\n\n'
         "[space.words.steps]\nlow = 10\nhigh = 50\n\n"
-        '[space."words.method"]\nchoices = ["full", "lora"]\n'
+        '[space."words.method"]\nchoices = ["full", "lora"]\n\n'
+        '[space."words.rank"]\nlow = 1\nhigh = 64\nwhen = { "words.method" = ["lora"] }\n'
     )
     assert read_space(file, PLAIN) == {
         "tokens.learning_rate": Range(1e-4, 1e-3, log=True),
         "words.steps": Range(10, 50, whole=True),
         "words.method": Choices(("full", "lora")),
+        "words.rank": Range(1, 64, whole=True, when={"words.method": ("lora",)}),
     }
 
 
@@ -63,6 +82,9 @@ def test_a_file_is_read_with_quoted_names_or_nested_tables(tmp_path: Path) -> No
         ("words.method", {"choices": ["full"]}, "at least two"),
         ("languages", {"choices": [["en"], ["zh"]]}, "only single texts"),
         ("seed", {"low": 1, "high": 9}, "seed cannot be searched"),
+        ("words.rank", {"low": 1, "high": 9, "when": "lora"}, "when names other settings with lists"),
+        ("words.rank", {"low": 1, "high": 9, "when": {"words.method": "lora"}}, "when names other settings with lists"),
+        ("words.rank", {"low": 1, "high": 9, "when": {"words.method": ["lora"]}}, "words.method, which is not chosen"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused_by_name(name: str, given: object, words: str) -> None:

@@ -54,6 +54,15 @@ def test_new_and_few_users_tell_all_but_the_last_event_and_are_never_trained_on(
             assert task.relevant.items[row] == events[-1]
 
 
+def test_few_users_trains_on_as_many_users_as_are_asked_for(small_dataset: Dataset) -> None:
+    tasks = [ranking_task(small_dataset, "few-users", seed=5, users=users) for users in (8, 16)]
+    assert [len(task.known.user_ids) for task in tasks] == [8, 16]
+    assert set(tasks[0].known.user_ids) < set(tasks[1].known.user_ids)
+    assert len(tasks[1].people) == 24
+    with pytest.raises(SettingsError, match="only few-users is trained on so many"):
+        ranking_task(small_dataset, "new-users", users=8)
+
+
 def test_few_users_trains_on_the_users_that_numpy_draws(small_dataset: Dataset) -> None:
     drawn = np.random.default_rng(5).choice(small_dataset.user_ids, 4, replace=False)
     assert set(ranking_task(small_dataset, "few-users", seed=5).known.user_ids) == set(drawn.tolist())

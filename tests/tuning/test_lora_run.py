@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from flanrec.backbone import Backbone, load_backbone
-from flanrec.backbone.adapters import add_lora
+from flanrec.backbone.adapters import AdapterSettings, add_adapter
 from flanrec.tuning import LossSum, ParameterGroup, Trainer, TrainerSettings, Weighted
 
 PAIRS = [
@@ -51,7 +51,7 @@ class Answers:
 
 def trainer(folder: Path | None = None, *, dropout: bool = True, **settings: object) -> Trainer:
     torch.manual_seed(0)
-    backbone = add_lora(load_backbone("offline", offline=True), rank=4)
+    backbone = add_adapter(load_backbone("offline", offline=True), AdapterSettings(rank=4))
     chosen = TrainerSettings(**{"steps": 8, "batch_size": 8, "schedule": "constant", **settings})  # type: ignore[arg-type]
     group = ParameterGroup("adapter", dict(backbone.model.named_parameters()), 5e-3)
     # A model that the trainer does not know stays in evaluation mode, without dropout.

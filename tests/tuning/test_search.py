@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flanrec.errors import CheckpointError, SettingsError
-from flanrec.tuning.search import Found, search_values
+from flanrec.tuning.search import Found, Report, search_values
 from flanrec.tuning.space import Choices, Range, Value
 from flanrec.tuning.study import opened
 
@@ -23,7 +23,7 @@ START: dict[str, Value] = {"x": 0.9, "n": 4, "kind": "plain"}
 USERS = 5
 
 
-def hill(number: int, values: Mapping[str, Any]) -> list[float]:
+def hill(number: int, values: Mapping[str, Any], report: Report) -> list[float]:
     """Highest at x = 0.3 with kind odd; each user has a level of their own."""
     height = 1 - (values["x"] - 0.3) ** 2 + 0.1 * (values["kind"] == "odd")
     return [height + user / 10 for user in range(USERS)]
@@ -52,7 +52,9 @@ def test_trial_0_is_the_start_and_the_best_is_never_worse(four: Found) -> None:
 
 
 def test_where_nothing_is_better_the_start_is_the_best(tmp_path: Path) -> None:
-    found = search_values(SPACE, START, lambda number, values: [0.5, 0.5], tmp_path / "study.db", minutes=5, trials=2)
+    found = search_values(
+        SPACE, START, lambda number, values, report: [0.5, 0.5], tmp_path / "study.db", minutes=5, trials=2
+    )
     assert found.best.number == 0
     assert (found.gain().value, found.gain().low, found.gain().high) == (0, 0, 0)
 
@@ -88,7 +90,7 @@ def test_another_search_is_refused_by_what_differs(tmp_path: Path, changes: dict
 
 
 def test_no_trial_starts_that_would_overrun_the_minutes(tmp_path: Path) -> None:
-    def slow(number: int, values: Mapping[str, Value]) -> list[float]:
+    def slow(number: int, values: Mapping[str, Value], report: Report) -> list[float]:
         begun.append(time.monotonic())
         time.sleep(0.3)
         return [1.0]
@@ -107,7 +109,7 @@ def test_the_start_is_measured_whatever_it_takes(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_cannot_work_is_named_and_the_search_goes_on(tmp_path: Path) -> None:
-    def odd_fails(number: int, values: Mapping[str, Value]) -> list[float]:
+    def odd_fails(number: int, values: Mapping[str, Value], report: Report) -> list[float]:
         if values["kind"] == "odd":
             raise SettingsError("odd does not work")
         return [1.0]
@@ -128,10 +130,11 @@ def test_a_trial_that_cannot_work_is_named_and_the_search_goes_on(tmp_path: Path
 
 def test_a_space_that_is_tried_out_ends_the_search(tmp_path: Path) -> None:
     small = {"kind": Choices(("plain", "odd")), "n": Choices((1, 2))}
-    found = search_values(
-        small, {"kind": "plain", "n": 1}, lambda number, values: [float(values["n"] == 2)], tmp_path / "study.db",
-        minutes=5,
-    )  # fmt: skip
+
+    def two(number: int, values: Mapping[str, Any], report: Report) -> list[float]:
+        return [float(values["n"] == 2)]
+
+    found = search_values(small, {"kind": "plain", "n": 1}, two, tmp_path / "study.db", minutes=5)
     assert found.stopped == "space"
     assert sorted((trial.values["kind"], trial.values["n"]) for trial in found.trials) == [
         ("odd", 1), ("odd", 2), ("plain", 1), ("plain", 2),
@@ -180,10 +183,10 @@ def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_ctrl_c_costs_only_the_trial_that_ran(four: Found, tmp_path: Path) -> None:
-    def interrupted(number: int, values: Mapping[str, Value]) -> list[float]:
+    def interrupted(number: int, values: Mapping[str, Value], report: Report) -> list[float]:
         if number == 2:
             raise KeyboardInterrupt
-        return hill(number, values)
+        return hill(number, values, report)
 
     with pytest.raises(KeyboardInterrupt):
         search_values(SPACE, START, interrupted, tmp_path / "study.db", minutes=5)
@@ -192,10 +195,10 @@ def test_ctrl_c_costs_only_the_trial_that_ran(four: Found, tmp_path: Path) -> No
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="forks a process to kill it")
 def test_a_kill_costs_only_the_trial_that_ran(four: Found, tmp_path: Path) -> None:
-    def killed(number: int, values: Mapping[str, Value]) -> list[float]:
+    def killed(number: int, values: Mapping[str, Value], report: Report) -> list[float]:
         if number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return hill(number, values)
+        return hill(number, values, report)
 
     def run() -> None:
         search_values(SPACE, START, killed, tmp_path / "study.db", minutes=5)
@@ -207,3 +210,77 @@ def test_a_kill_costs_only_the_trial_that_ran(four: Found, tmp_path: Path) -> No
     found = search(tmp_path / "study.db", trials=3, resume=True)
     assert tried(found)[:2] == tried(four)[:2]
     assert (len(found.trials), found.stopped) == (3, "trials")
+
+
+LORA = {"method": Choices(("full", "lora")), "rank": Range(1, 64, log=True, whole=True, when={"method": ("lora",)})}
+
+
+def by_rank(number: int, values: Mapping[str, Any], report: Report) -> list[float]:
+    """Low-rank methods are better, the more so the larger the rank."""
+    return [values["rank"] / 64 if values["method"] == "lora" else 0.0]
+
+
+def test_a_choice_is_made_only_with_those_that_it_belongs_to(tmp_path: Path) -> None:
+    def search_lora(start: str, trials: int) -> Found:
+        values = {"method": start, "rank": 8}
+        return search_values(LORA, values, by_rank, tmp_path / f"{start}.db", minutes=5, trials=trials)
+
+    found = search_lora("full", 8)
+    assert dict(found.trials[0].values) == {"method": "full"}
+    tried_methods = {trial.values["method"] for trial in found.trials}
+    assert tried_methods == {"full", "lora"}
+    assert all(("rank" in trial.values) == (trial.values["method"] == "lora") for trial in found.trials)
+    # The method full leaves nothing else to choose, so that it is tried once.
+    assert sum(trial.values["method"] == "full" for trial in found.trials) == 1
+    assert search_lora("lora", 1).trials[0].values == {"method": "lora", "rank": 8}
+
+
+def climbing(number: int, values: Mapping[str, Any], report: Report) -> list[float]:
+    """Reports on its way what it is going to be; a stage that decides nothing reports nonsense."""
+    for share in (0.5, 1.0):
+        report("other", share, -number)
+        report("words", share, share * values["x"])
+    return [values["x"]] * USERS
+
+
+LINE = {"x": Range(0.0, 1.0)}
+
+
+def climb(file: Path, trials: int = 14, **changes: Any) -> Found:
+    return search_values(
+        LINE, {"x": 0.5}, climbing, file, **{"minutes": 5, "trials": trials, "prune": "words"} | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return climb(tmp_path_factory.mktemp("pruned") / "study.db")
+
+
+def test_a_trial_below_the_median_at_the_same_point_is_given_up(pruned: Found) -> None:
+    whole = [trial for trial in pruned.trials if trial.per_user]
+    given_up = [trial for trial in pruned.trials if trial.pruned]
+    assert len(whole) >= 5
+    assert given_up
+    assert min(trial.number for trial in given_up) >= 5
+    for trial in given_up:
+        before = [other.values["x"] for other in whole if other.number < trial.number]
+        assert trial.values["x"] < sorted(before)[len(before) // 2]
+        assert [(point.stage, point.share) for point in trial.curve] == [("other", 0.5), ("words", 0.5)]
+        assert "after 50 % of the steps of words" in trial.pruned
+        assert (trial.problem, trial.per_user) == ("", ())
+    assert pruned.best.value == max(trial.values["x"] for trial in whole)
+    assert all(len(trial.curve) == 4 for trial in whole)
+
+
+def test_trials_that_were_given_up_are_remembered(pruned: Found, tmp_path: Path) -> None:
+    climb(tmp_path / "study.db", trials=9)
+    again = climb(tmp_path / "study.db", resume=True)
+    assert [(trial.values, trial.per_user, trial.pruned, trial.curve) for trial in again.trials] == [
+        (trial.values, trial.per_user, trial.pruned, trial.curve) for trial in pruned.trials
+    ]
+
+
+def test_without_a_decisive_stage_nothing_is_given_up(tmp_path: Path) -> None:
+    found = climb(tmp_path / "study.db", trials=7, prune=None)
+    assert all(trial.per_user and len(trial.curve) == 4 for trial in found.trials)

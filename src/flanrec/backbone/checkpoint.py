@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
 from flanrec.artefact import MANIFEST, saving, verify_manifest
+from flanrec.backbone.attachments import ATTACHMENT, attached, detached, load_attachment, save_attachment
 from flanrec.backbone.hardware import Precision, choose_device, choose_dtype
 from flanrec.backbone.reading import load_model, load_tokenizer, quiet, record_scaling
 from flanrec.backbone.sources import CheckpointSource, resolve
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 class Backbone:
     """A checkpoint ready for use: the model in evaluation mode, its tokenizer, and where both came from.
 
-    ``model`` is a T5, mT5 or umT5 of transformers (all three share one interface), or the adapted
-    model around it after `flanrec.backbone.adapters.add_lora`.
+    ``model`` is a T5, mT5 or umT5 of transformers (all three share one interface), with whatever
+    `flanrec.backbone.adapters.add_adapter` has put into it.
     """
 
     model: T5ForConditionalGeneration
@@ -52,19 +53,23 @@ class Backbone:
     def save(self, folder: Path | str) -> None:
         """Write the weights as safetensors, configuration, tokenizer and manifest; all or nothing.
 
+        A soft prompt, a prefix or bottlenecks that the model carries are written beside its plain weights.
+
         Raises
         ------
         CheckpointError
             `folder` has files of somebody else.
         SettingsError
-            The model still carries an adapter: merge it, or save the adapter by itself.
+            The model still carries an adapter that can be merged: merge it, or save the adapter by itself.
         """
         if hasattr(self.model, "peft_config"):
             raise SettingsError("The backbone carries an adapter. Call merge(), or save_adapter(), instead of save().")
         about = {"kind": "backbone", "source": self.source.name, "revision": self.source.revision}
         with saving(folder, about) as draft:
-            with quiet():
-                self.model.save_pretrained(draft)
+            with quiet(), detached(self.model) as plain:
+                plain.save_pretrained(draft)
+            if attached(self.model) is not None:
+                save_attachment(self.model, draft)
             self.tokenizer.save_pretrained(draft)
             record_scaling(draft / "config.json", bool(getattr(self.model.config, "scale_decoder_outputs", False)))
 
@@ -181,6 +186,8 @@ def load_backbone(
     if source.kind == "folder" and (source.path / MANIFEST).exists():
         verify_manifest(source.path)
     model = load_model(source.path, dtype)
+    if (source.path / ATTACHMENT).is_file():
+        load_attachment(model, source.path)
     tokenizer = load_tokenizer(source.path)
     if len(tokenizer) > model.config.vocab_size:
         raise CheckpointError(

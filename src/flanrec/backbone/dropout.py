@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,3 +31,26 @@ class Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Drop values in training."""
         return drop(input, self.p, self.training)
+
+
+@contextmanager
+def dropout_at(model: nn.Module, rate: float | None) -> Iterator[None]:
+    """Let a T5 drop another share of its values inside the block: in all layers and of the attention weights.
+
+    What an adapter drops of its own input stays as it is. None changes nothing.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Dropout)]
+    attentions = [module for module in model.modules() if hasattr(module, "has_relative_attention_bias")]
+    before = [layer.p for layer in layers], [attention.dropout for attention in attentions]
+    try:
+        if rate is not None:
+            for layer in layers:
+                layer.p = rate
+            for attention in attentions:
+                attention.dropout = rate  # type: ignore[assignment]
+        yield
+    finally:
+        for layer, own in zip(layers, before[0], strict=True):
+            layer.p = own
+        for attention, share in zip(attentions, before[1], strict=True):
+            attention.dropout = share

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from flanrec.backbone.attachments import refuse_attached
 from flanrec.backbone.checkpoint import Backbone
 from flanrec.backbone.smoothing import smoothed
 from flanrec.errors import SettingsError
@@ -39,6 +40,7 @@ def quantised(backbone: Backbone) -> Backbone:
         )
     if hasattr(backbone.model, "peft_config"):
         raise SettingsError("the backbone carries an adapter; merge() it before it is quantised")
+    refuse_attached(backbone.model, "int8")
     model = smoothed(backbone).model
     head = model.get_output_embeddings()
     for module in list(model.modules()):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from flanrec.backbone.checkpoint import Backbone
+from flanrec.backbone.encoder import encoder_states, soft_prompt_length
 from flanrec.backbone.hardware import has_fast_bf16
 
 
@@ -68,7 +68,7 @@ class PromptEncoder:
         return padded, mask, words
 
     def _encode_missing(self, prompts: list[str]) -> None:
-        encoder: Any = self.backbone.model.get_encoder()
+        model = self.backbone.model
         device = self.backbone.device
         together = 1 if device.type == "cpu" else 64
         prompts = sorted(prompts, key=len)
@@ -76,7 +76,7 @@ class PromptEncoder:
             batch = prompts[first : first + together]
             ids, mask = self.backbone.encode_texts(batch, self.max_length)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device)):
-                states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+                states = encoder_states(model, ids, mask)[0][:, soft_prompt_length(model) :].float()
             for prompt, row, tokens, length in zip(batch, states, ids, mask.sum(dim=1).tolist(), strict=True):
                 self._states[prompt] = (row[:length].clone(), tokens[:length].clone())
 
@@ -92,14 +92,13 @@ def mean_states(
     depth
         How far up the encoder, as a share of its blocks; 1 for its output.
     """
-    encoder: Any = backbone.model.get_encoder()
+    own = soft_prompt_length(backbone.model)
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
     means = torch.zeros(len(texts), int(backbone.model.config.d_model), device=backbone.device)
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
         ids, mask = backbone.encode_texts([texts[row] for row in rows], max_length)
-        found = encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-        states = found[round(depth * (len(found) - 1))].float()
+        states = encoder_states(backbone.model, ids, mask, depth)[0][:, own:].float()
         weights = mask.unsqueeze(-1)
         means[rows] = (states * weights).sum(dim=1) / weights.sum(dim=1)
     return means

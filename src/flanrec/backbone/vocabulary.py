@@ -67,6 +67,29 @@ def used_rows(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> NDArr
     return np.array(sorted(used), dtype=np.int64)
 
 
+def token_difference(first: PreTrainedTokenizerFast, second: PreTrainedTokenizerFast, texts: Sequence[str]) -> str:
+    """In what two tokenizers differ, in words; "" where they make the same tokens of the same texts.
+
+    Parameters
+    ----------
+    texts
+        Some that both are about to read.
+    """
+    one, other = first.get_vocab(), second.get_vocab()
+    if len(one) != len(other):
+        return f"one has {len(one)} tokens and the other {len(other)}"
+    ends = [(each.pad_token_id, each.eos_token_id, each.unk_token_id) for each in (first, second)]
+    if one != other or ends[0] != ends[1]:
+        return "their tokens have other numbers"
+    for start in range(0, len(texts), _BATCH):
+        batch = list(texts[start : start + _BATCH])
+        rows = [each(batch, truncation=False, padding=False, verbose=False)["input_ids"] for each in (first, second)]
+        for text, row, same in zip(batch, *rows, strict=True):
+            if row != same:
+                return f"they cut {text!r} differently"
+    return ""
+
+
 def _unknown_characters(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
     """Yield (index, unknown characters, characters) of each text, white space not counted."""
     for start in range(0, len(texts), _BATCH):

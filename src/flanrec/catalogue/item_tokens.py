@@ -123,17 +123,22 @@ class ItemTokens(nn.Module):
     ) -> ItemTokens:
         """Make the module for a catalogue, its learned vectors starting from transition factors."""
         tokens = cls(backbone, len(catalogue), settings).to(backbone.device)
-        read, answered = _text_vectors(backbone, item_texts(catalogue))
+        tokens.read_texts(backbone, catalogue)
         with torch.no_grad():
-            tokens.mean_input.copy_(read.mean(dim=0))
-            tokens.mean_output.copy_(answered.mean(dim=0))
-            tokens.text_input.copy_(_of_length(read - tokens.mean_input))
-            tokens.text_output.copy_(answered - tokens.mean_output)
             tokens._start_from(factors)
             for name, weight in tokens.decoder.named_parameters():
                 if name.endswith((".o.weight", ".wo.weight")):
                     weight.mul_(settings.block_gain)
         return tokens
+
+    @torch.no_grad()
+    def read_texts(self, backbone: Backbone, catalogue: Catalogue) -> None:
+        """Make the vectors of the items' texts, or make them anew where the backbone has changed."""
+        read, answered = _text_vectors(backbone, item_texts(catalogue))
+        self.mean_input.copy_(read.mean(dim=0))
+        self.mean_output.copy_(answered.mean(dim=0))
+        self.text_input.copy_(_of_length(read - self.mean_input))
+        self.text_output.copy_(answered - self.mean_output)
 
     def _start_from(self, factors: TransitionFactors) -> None:
         width = self.start.shape[0]

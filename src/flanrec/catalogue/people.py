@@ -36,6 +36,8 @@ class Person:
     reviews
         What the user wrote of each event, "" for nothing; empty where nothing is known. A review of an item that was
         met several times stands beside the last.
+    user_id
+        Its id; None for one who has none.
     """
 
     items: Ints
@@ -43,6 +45,7 @@ class Person:
     attributes: dict[str, str] = field(default_factory=dict)
     times: NDArray[np.float64] | None = None
     reviews: tuple[str, ...] = ()
+    user_id: Any = None
 
     @property
     def moment(self) -> float:
@@ -52,13 +55,15 @@ class Person:
     def before(self, count: int) -> Person:
         """The same user when only the first `count` events had happened."""
         times = None if self.times is None else self.times[:count]
-        return Person(self.items[:count], self.ratings[:count], self.attributes, times, self.reviews[:count])
+        ratings, reviews = self.ratings[:count], self.reviews[:count]
+        return Person(self.items[:count], ratings, self.attributes, times, reviews, self.user_id)
 
     def without(self, at: int) -> Person:
         """The same user when one event had not happened."""
         times = None if self.times is None else np.delete(self.times, at)
+        items, ratings = np.delete(self.items, at), np.delete(self.ratings, at)
         reviews = self.reviews and (*self.reviews[:at], *self.reviews[at + 1 :])
-        return Person(np.delete(self.items, at), np.delete(self.ratings, at), self.attributes, times, reviews)
+        return Person(items, ratings, self.attributes, times, reviews, self.user_id)
 
     @classmethod
     def new(cls, items: Sequence[int] = (), attributes: dict[str, str] | None = None) -> Person:
@@ -104,7 +109,7 @@ class People:
             span = slice(0, 0) if row is None else slice(int(self.log.offsets[row]), int(self.log.offsets[row + 1]))
             told, items = self.attributes.get(user, {}), self.log.items[span]
             reviews = beside_events(items.tolist(), self.reviews.get(user, {}))
-            found.append(Person(items, self.log.ratings[span], told, self.log.timestamps[span], reviews))
+            found.append(Person(items, self.log.ratings[span], told, self.log.timestamps[span], reviews, user))
         return found
 
 

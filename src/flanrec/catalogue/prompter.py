@@ -13,6 +13,7 @@ from flanrec.catalogue.people import Person
 from flanrec.data.profiles import LIKED_RATING, ItemFacts, Profile, profile_of
 from flanrec.errors import SettingsError
 from flanrec.instructions import Example, Task, Templates, profile_text, render, tasks
+from flanrec.instructions.augment import WordingChanges
 from flanrec.instructions.profiles import without_answer
 
 _TASTES = 3
@@ -39,6 +40,8 @@ class Prompter:
         Most titles of a history that a prompt shows.
     liked_rating
         The least rating that means a like.
+    changes
+        Varies drawn templates and what fills them, for tuning; see `flanrec.instructions.augment`.
     """
 
     catalogue: Catalogue
@@ -49,6 +52,7 @@ class Prompter:
     max_tokens: int = 128
     titles: int = 10
     liked_rating: float = LIKED_RATING
+    changes: WordingChanges | None = None
 
     def __post_init__(self) -> None:
         if not self.templates:
@@ -129,15 +133,24 @@ class Prompter:
         )
 
     def word(
-        self, task: Task, rng: np.random.Generator | None = None, *, held_out: bool = False, language: int = 0
+        self,
+        task: Task,
+        rng: np.random.Generator | None = None,
+        *,
+        held_out: bool = False,
+        language: int = 0,
+        max_tokens: int | None = None,
     ) -> Example:
-        """Render a task: by a template drawn with `rng`, or by the first that fits."""
+        """Render a task: by a template drawn with `rng`, or by the first that fits; `max_tokens` or the prompter's."""
         templates = self.templates[language]
         if rng is None:
             template = templates.suitable(task, held_out)[0]
         else:
             template = templates.choose(task.family, rng, held_out, task)
-        return render(template, task, count_tokens=self.count_tokens, max_tokens=self.max_tokens)
+            if self.changes is not None:
+                render(template, task)  # a leak is one in the words as they are, too
+                template, task = self.changes(template, task, rng)
+        return render(template, task, count_tokens=self.count_tokens, max_tokens=max_tokens or self.max_tokens)
 
     def remark(self, rng: np.random.Generator, *, language: int = 0) -> str:
         """Words of some other instruction, which ask for nothing here."""
@@ -146,14 +159,14 @@ class Prompter:
 
     @cached_property
     def _remarks(self) -> list[list[str]]:
-        return [
-            templates.remarks(
-                {"noun": self.noun or templates.wording.words["noun"],
-                 "nouns": self.nouns or self.noun or templates.wording.words["nouns"]},
-                letters=12 if templates.language == "en" else 6,
-            )
-            for templates in self.templates
-        ]  # fmt: skip
+        return [self.stretches(language) for language in range(len(self.templates))]
+
+    def stretches(self, language: int) -> list[str]:
+        """What the templates of a language say beside their fields; see `Templates.remarks`."""
+        templates = self.templates[language]
+        words = templates.wording.words
+        nouns = {"noun": self.noun or words["noun"], "nouns": self.nouns or self.noun or words["nouns"]}
+        return templates.remarks(nouns, letters=12 if templates.language == "en" else 6)
 
     def wish_words(self, facet: str, rng: np.random.Generator | None = None, *, language: int = 0) -> str:
         """One way to ask for a facet, such as ``comedy`` or ``comedy movies``."""

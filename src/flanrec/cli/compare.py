@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flanrec.evaluation.comparison import Comparison
     from flanrec.evaluation.fitted import Contender, Contenders
     from flanrec.evaluation.tasks import RankingTask
+    from flanrec.evaluation.untuned import Untuned
     from flanrec.recommender import RecommenderSettings
 
 
@@ -51,6 +52,15 @@ def compare(
     ] = None,
     reading: Annotated[
         list[ReadingName] | None, typer.Option("--reading", help="A reading to compare; all by default. Repeatable.")
+    ] = None,
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--shots",
+            min=0,
+            max=16,
+            help="A row for the T5 before tuning, asked after so many solved examples; 0 is zero-shot. Repeatable.",
+        ),
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="Row that differences are against; fused, or blend without a recommender.")
@@ -94,7 +104,10 @@ def compare(
         reference=reference,
     )
     contenders = _contenders(plan, model, preset, folder, backbone, device, config, noun, nouns)
-    found = compare(dataset, plan, contenders=contenders, store=RowStore(folder / "rows"), bar=counting)
+    untuned = _untuned(tuple(shots or ()), preset, backbone, device, config, noun, nouns)
+    found = compare(
+        dataset, plan, contenders=contenders, untuned=untuned, store=RowStore(folder / "rows"), bar=counting
+    )
     document = {"comparisons": [one.to_dict() for one in found]}
     write_page(found, f"flanrec on {dataset.name}", out)
     write_text_atomically(record, json_text(document) + "\n")
@@ -129,6 +142,23 @@ def _contenders(
         )
 
     return contender
+
+
+def _untuned(
+    shots: tuple[int, ...], preset: Preset | None, backbone: str | None, device: str, config: Path | None,
+    noun: str | None, nouns: str | None,
+) -> Untuned | None:  # fmt: skip
+    """The checkpoint as it is, asked as the preset asks."""
+    from functools import partial
+
+    from flanrec.backbone import load_backbone
+    from flanrec.evaluation.untuned import Untuned
+
+    if not shots:
+        return None
+    settings = build_settings(preset or Preset.fast, config, {"noun": noun, "nouns": nouns})
+    load = partial(load_backbone, backbone, device=device)
+    return Untuned(backbone or "the default checkpoint", load, settings, shots)
 
 
 def _print(found: list[Comparison]) -> None:

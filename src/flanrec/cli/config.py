@@ -99,11 +99,15 @@ def build_settings(
     config: Path | None,
     flags: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
+    *,
+    base: RecommenderSettings | None = None,
 ) -> RecommenderSettings:
     """Settings of a preset, changed by a file, then the environment, then flags.
 
     Parameters
     ----------
+    base
+        Settings to begin with in place of the preset's.
     flags
         Nested fields; None means that a flag was not given.
 
@@ -116,7 +120,7 @@ def build_settings(
 
     from flanrec.recommender import RecommenderSettings
 
-    body: dict[str, Any] = RecommenderSettings.preset(preset).model_dump()
+    body: dict[str, Any] = (RecommenderSettings.preset(preset) if base is None else base).model_dump()
     if config is not None:
         written = read_config(config).get(SETTINGS, {})
         _refuse_unknown(written, RecommenderSettings, f"{config}, [{SETTINGS}]")

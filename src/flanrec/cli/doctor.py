@@ -15,8 +15,8 @@ from flanrec.cli.options import JsonOption
 
 _PACKAGES: Final = (
     "flanrec", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "peft", "accelerate",
-    "numpy", "polars", "pydantic", "typer", "onnx", "tensorboard", "optuna", "implicit", "lightgbm", "usearch",
-    "ctranslate2", "fastapi", "ray", "adbc-driver-postgresql",
+    "numpy", "polars", "pydantic", "typer", "onnx", "tensorboard", "wandb", "mlflow-skinny", "trackio", "optuna",
+    "implicit", "lightgbm", "usearch", "ctranslate2", "fastapi", "ray", "adbc-driver-postgresql",
 )  # fmt: skip
 _NEEDED: Final = frozenset(_PACKAGES[: _PACKAGES.index("onnx")])
 _TRANSFORMERS_FLOOR: Final = (5, 3)

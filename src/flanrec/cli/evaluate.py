@@ -36,6 +36,9 @@ def evaluate(
         bool | None, typer.Option("--match/--no-match", help="Evaluate the match probability; default: with ratings.")
     ] = None,
     wishes: Annotated[bool, typer.Option("--wishes", help="Measure what the words of the instruction do.")] = False,
+    families: Annotated[
+        bool, typer.Option("--families", help="Score each task family, with seen and with held-out templates.")
+    ] = False,
     policy: Annotated[
         list[Path] | None,
         typer.Option("--policy", help="TOML file with rules; what it and each of its rules cost. Repeatable."),
@@ -76,6 +79,13 @@ def evaluate(
     if wishes:
         with waiting("measuring the instruction"):
             said = measure_instructions(recommender, held_out, users=users, seed=seed)
+    tried = None
+    if families:
+        from flanrec.evaluation.families import measure_families
+        from flanrec.evaluation.families.report import FAMILIES
+
+        with counting("asking family by family", len(FAMILIES)) as advance:
+            tried = measure_families(recommender, held_out, users=users, seed=seed, progress=advance)
     if saved.as_json:
         first = next(iter(reports.values())).to_dict()
         document: dict[str, Any] = {
@@ -91,6 +101,8 @@ def evaluate(
             document["match"] = {"model": matched[0].to_dict(), "like_rate_rule": matched[1].to_dict()}
         if said is not None:
             document["instructions"] = said.to_dict()
+        if tried is not None:
+            document["families"] = tried.to_dict()
         print_json(document)
         return
     console = Console()
@@ -103,6 +115,8 @@ def evaluate(
         console.print(match_table(matched, "match beside the like-rate rule"))
     if said is not None:
         console.print(said.to_table())
+    if tried is not None:
+        console.print(tried.to_table())
 
 
 def parse_cutoffs(text: str) -> list[int]:

@@ -14,19 +14,24 @@ from typer.main import get_command
 
 import flanrec
 from flanrec.cli import data, instructions
+from flanrec.cli.ask_next import ask_next
 from flanrec.cli.batch import batch
 from flanrec.cli.compare import compare
 from flanrec.cli.config import PREFIX
 from flanrec.cli.demo import demo
+from flanrec.cli.distill import distill
 from flanrec.cli.doctor import doctor
 from flanrec.cli.evaluate import evaluate
 from flanrec.cli.explain import explain
 from flanrec.cli.export import export
+from flanrec.cli.find_rate import find_rate
+from flanrec.cli.label import label
 from flanrec.cli.match import match
 from flanrec.cli.rank_new import rank_new
 from flanrec.cli.recommend import recommend
 from flanrec.cli.search import search
 from flanrec.cli.train import train
+from flanrec.cli.update import update
 from flanrec.errors import FlanrecError
 
 DONE, MENDABLE, FAILED, INTERRUPTED = 0, 2, 3, 130
@@ -43,12 +48,17 @@ app.add_typer(instructions.app, name="instructions")
 for _name, _command in (
     ("demo", demo),
     ("train", train),
+    ("update", update),
+    ("distill", distill),
+    ("find-rate", find_rate),
     ("search", search),
     ("evaluate", evaluate),
     ("compare", compare),
     ("recommend", recommend),
     ("batch", batch),
     ("match", match),
+    ("label", label),
+    ("ask-next", ask_next),
     ("rank-new", rank_new),
     ("explain", explain),
     ("export", export),

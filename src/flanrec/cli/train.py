@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
-import shutil
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 import typer
 
-from flanrec.artefact import MANIFEST
 from flanrec.cli.common import print_frame, print_json
 from flanrec.cli.config import ConfigOption
 from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, Start, grouped, table_option
+from flanrec.cli.run_folders import refuse_unusable, run_folder, tidy, told_of_interruption
 from flanrec.data.addresses import TableAddress
+from flanrec.data.dataset import load_interactions
 from flanrec.data.examples import load_examples
+from flanrec.data.labels import with_labels
 from flanrec.errors import SettingsError
+
+if TYPE_CHECKING:
+    from flanrec.tuning.tracking import Library
 
 
 class Method(StrEnum):
@@ -28,6 +31,24 @@ class Method(StrEnum):
 
     full = "full"
     lora = "lora"
+    dora = "dora"
+    rslora = "rslora"
+    adalora = "adalora"
+    ia3 = "ia3"
+    prompt_tuning = "prompt-tuning"
+    p_tuning = "p-tuning"
+    prefix_tuning = "prefix-tuning"
+    adapter = "adapter"
+
+
+class Tracker(StrEnum):
+    """Which library is told of the run."""
+
+    none = "none"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    mlflow = "mlflow"
+    trackio = "trackio"
 
 
 @grouped
@@ -40,7 +61,18 @@ def train(
     examples: Annotated[
         TableAddress | None, table_option("--examples", "Instructions of your own to learn beside: prompt, target.")
     ] = None,
-    method: Annotated[Method | None, typer.Option(help="Tune the whole T5, or low-rank adapters.")] = None,
+    labels: Annotated[
+        TableAddress | None,
+        table_option("--labels", "Ratings for events that have none, as flanrec label writes them."),
+    ] = None,
+    method: Annotated[Method | None, typer.Option(help="Which weights of the T5 to tune; full is all blocks.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", min=1, help="Most updates of the T5, and of the item tokens.")
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option("--from", help="Saved recommender of another log, with whose tuned T5 to begin."),
+    ] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints and curves; by default OUT with .run behind it.")
     ] = None,
@@ -48,7 +80,15 @@ def train(
     keep_checkpoints: Annotated[
         bool, typer.Option("--keep-checkpoints", help="Keep the checkpoints after success.")
     ] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard curves too.")] = False,
+    track: Annotated[
+        list[Tracker] | None,
+        typer.Option("--track", help="Keep curves, settings and samples in this library too. Repeatable."),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="The same as --track tensorboard.")] = False,
+    project: Annotated[str, typer.Option("--project", help="What tracking libraries call the project.")] = "flanrec",
+    run_name: Annotated[
+        str | None, typer.Option("--run-name", help="What they call the run; by default the name of OUT.")
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="More than one run under Ray Train.")] = 1,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Of each worker under Ray.")] = 1,
     address: Annotated[str | None, typer.Option("--address", help="Of a running Ray cluster.")] = None,
@@ -57,25 +97,37 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Tune a recommender on interactions and items, and save it."""
-    folder = runs if runs is not None else out.with_name(f"{out.name}.run")
+    folder = run_folder(out, runs)
     # Of the processes of a launcher the first one looks, tells and tidies up.
     first = os.environ.get("RANK", "0") == "0"
+    libraries = _libraries(track or [], tensorboard)
     if first:
-        _refuse_early(out, folder, resume, tensorboard)
+        refuse_unusable(out, folder, resume)
+        _require(libraries)
     else:
         logging.getLogger("flanrec").setLevel(logging.WARNING)
-    settings = start.settings(config, words={"method": None if method is None else method.value})
+    settings = start.settings(
+        config, words={"method": None if method is None else method.value}, max_steps=max_steps
+    )
+    if method is not None and settings.words.steps == 0:
+        raise SettingsError(f"--method {method.value} tunes the T5, and words.steps is 0; choose --preset balanced")
+    if start_from is not None and (start.backbone is not None or start.revision is not None):
+        raise SettingsError("--from brings its own T5; leave out --backbone and --revision")
     dataset = source.load(rows, reviews)
+    if labels is not None:
+        dataset = with_labels(dataset, load_interactions(labels, dataset.items["item_id"], rows.policy, rows.rejects))
     from flanrec.distributed import TrainJob, train_by_ray
     from flanrec.distributed import train as train_here
-    from flanrec.tuning import parted
+    from flanrec.tuning import Tracking, parted
 
     # Workers elsewhere have another working directory.
     local = start.backbone is not None and Path(start.backbone).is_dir()
     backbone = str(Path(str(start.backbone)).resolve()) if local else start.backbone
     job = TrainJob(
-        dataset, settings, str(out.resolve()), str(folder.resolve()), backbone, start.revision, resume, tensorboard,
-        device, None if examples is None else partial(load_examples, examples, rows.policy),
+        dataset, settings, str(out.resolve()), str(folder.resolve()), backbone, start.revision, resume,
+        Tracking(libraries, project, run_name or out.resolve().name), device,
+        None if examples is None else partial(load_examples, examples, rows.policy),
+        None if start_from is None else str(start_from.resolve()),
     )  # fmt: skip
     try:
         if workers > 1 or address is not None:
@@ -83,39 +135,30 @@ def train(
         else:
             told = train_here(job)
     except KeyboardInterrupt:
-        if first and _has_checkpoints(folder):
-            typer.echo(f"interrupted; {folder} has checkpoints: the same command with --resume goes on", err=True)
-        elif first:
-            typer.echo("interrupted before the first checkpoint; nothing was saved", err=True)
+        if first:
+            typer.echo(told_of_interruption(folder), err=True)
         raise
     parted()
     if not first:
         return
     if not keep_checkpoints:
-        for finished in (*folder.glob("*/checkpoints"), *folder.glob("*-done"), folder / "ray"):
-            shutil.rmtree(finished, ignore_errors=True)
-        (folder / "examples.npz").unlink(missing_ok=True)
+        tidy(folder)
     _report(told, out, folder, as_json)
 
 
-def _refuse_early(out: Path, folder: Path, resume: bool, tensorboard: bool) -> None:
-    """Refuse before the tuning what would fail after it."""
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"{out} is a file; give a folder with --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise SettingsError(f"{out} has files that flanrec did not save; give an empty or a new folder with --out")
-    if folder.resolve().is_relative_to(out.resolve()):
-        raise SettingsError(f"{folder} is inside {out}, which is replaced as a whole; give another folder with --runs")
-    if not resume and _has_checkpoints(folder):
-        raise SettingsError(
-            f"{folder} holds checkpoints of an earlier run; add --resume to go on with it, or remove the folder"
-        )
-    if tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise SettingsError("TensorBoard is not installed: pip install 'flanrec[tune]', or leave out --tensorboard")
+def _libraries(track: list[Tracker], tensorboard: bool) -> tuple[Library, ...]:
+    """What is tracked by, each library once."""
+    asked = {one.value for one in track} | ({"tensorboard"} if tensorboard else set())
+    if "none" in asked and len(asked) > 1:
+        raise SettingsError(f"--track none stands beside {', '.join(sorted(asked - {'none'}))}; leave one of them out")
+    return tuple(name for name in ("tensorboard", "wandb", "mlflow", "trackio") if name in asked)
 
 
-def _has_checkpoints(folder: Path) -> bool:
-    return any(path.is_dir() for path in (*folder.glob("*/checkpoints/*"), *folder.glob("*-done")))
+def _require(libraries: tuple[Library, ...]) -> None:
+    if libraries:
+        from flanrec.tuning.tracking import require
+
+        require(libraries)
 
 
 def _report(told: dict[str, Any], out: Path, folder: Path, as_json: bool) -> None:

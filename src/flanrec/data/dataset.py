@@ -110,10 +110,10 @@ class Dataset:
         ([1], [7, 8])
         """
         return _build(
-            _table_of(interactions, "interactions"),
-            _table_of(items, "items"),
-            None if users is None else _table_of(users, "users"),
-            None if reviews is None else _table_of(reviews, "reviews"),
+            table_of(interactions, "interactions"),
+            table_of(items, "items"),
+            None if users is None else table_of(users, "users"),
+            None if reviews is None else table_of(reviews, "reviews"),
             on_bad_rows,
             rejects,
             name,
@@ -175,7 +175,14 @@ class Dataset:
         return describe(self.interactions, self.items, self.users, self.reviews, self.name)
 
 
-def _table_of(given: Any, kind: str) -> Table:
+def table_of(given: Any, kind: str) -> Table:
+    """A polars frame, or whatever ``polars.DataFrame`` accepts, as a table to be validated.
+
+    Raises
+    ------
+    DataError
+        It cannot be read as a frame.
+    """
     try:
         frame = given if isinstance(given, pl.DataFrame) else pl.DataFrame(given)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:

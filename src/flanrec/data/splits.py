@@ -148,7 +148,7 @@ def new_users(dataset: Dataset, share: float = 0.1, seed: int = 42, validation: 
     return _by_group(dataset, "user_id", *held, "new-users")
 
 
-def few_users(dataset: Dataset, share: float = 0.1, seed: int = 42) -> Split:
+def few_users(dataset: Dataset, share: float = 0.1, seed: int = 42, users: int | None = None) -> Split:
     """Train on the complete histories of a few drawn users; all others are for testing, none for validation.
 
     Parameters
@@ -157,11 +157,14 @@ def few_users(dataset: Dataset, share: float = 0.1, seed: int = 42) -> Split:
         Share of the users drawn for training, at least one user.
     seed
         Of the draw, ``numpy.random.default_rng(seed).choice`` over the ids in ascending order.
+    users
+        So many users instead of a share: the first of ``numpy.random.default_rng(seed).permutation``, so that the users
+        of a smaller number are among those of a larger one.
 
     Raises
     ------
     SettingsError
-        The share is not between 0 and 1.
+        The share is not between 0 and 1, or there are no more than so many users.
 
     Examples
     --------
@@ -172,9 +175,14 @@ def few_users(dataset: Dataset, share: float = 0.1, seed: int = 42) -> Split:
     """
     if not 0 < share < 1:
         raise SettingsError(f"share is {share}; it must be above 0 and below 1.")
-    known = dataset.user_ids
-    count = max(1, round(share * len(known))) if known else 0
-    drawn = {known[at] for at in np.random.default_rng(seed).choice(len(known), count, replace=False)} if known else ()
+    known, rng = dataset.user_ids, np.random.default_rng(seed)
+    if users is not None:
+        if not 0 < users < max(len(known), 2):
+            raise SettingsError(f"users is {users}; it must be at least 1 and below the {len(known)} there are.")
+        places = rng.permutation(len(known))[:users]
+    else:
+        places = rng.choice(len(known), max(1, round(share * len(known))) if known else 0, replace=False)
+    drawn = {known[at] for at in places}
     return _by_group(dataset, "user_id", [], [one for one in known if one not in drawn], "few-users")
 
 

@@ -5,8 +5,8 @@ Ray starts the workers again when one dies; they then go on from the newest chec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import polars as pl
 from flanrec.data.dataset import Dataset
 from flanrec.distributed.cluster import ray_cluster
 from flanrec.distributed.following import following
+from flanrec.distributed.watching import facts_of, watching
 from flanrec.errors import FlanrecError, SettingsError
-from flanrec.recommender import Recommender, RecommenderSettings
-from flanrec.tuning import Callback, JsonLines, ProgressBar, TensorBoard
+from flanrec.recommender import Recommender, RecommenderSettings, transferred
+from flanrec.tuning import Tracking
 
 _DEATHS = 3
 """How many times workers may die before a run is given up."""
@@ -38,11 +39,13 @@ class TrainJob:
         See `load_backbone`.
     resume : bool
         Go on from the checkpoints in `folder`.
-    tensorboard : bool
-        Write TensorBoard curves too.
+    tracking : Tracking
+        Which libraries are told of the run, besides the curves in `folder`.
     device : str
     examples : function, optional
         Makes the table of instructions of one's own, in the first process.
+    start_from : str, optional
+        Folder of a saved recommender of another log, with whose T5 to begin in place of `backbone`.
     """
 
     dataset: Dataset
@@ -52,9 +55,10 @@ class TrainJob:
     backbone: str | None = None
     revision: str | None = None
     resume: bool = False
-    tensorboard: bool = False
+    tracking: Tracking = field(default_factory=Tracking)
     device: str = "auto"
     examples: Callable[[], pl.DataFrame] | None = None
+    start_from: str | None = None
 
 
 def train(job: TrainJob) -> dict[str, Any]:
@@ -71,9 +75,14 @@ def train(job: TrainJob) -> dict[str, Any]:
     FlanrecError
         See `Recommender.fit`.
     """
-    recommender = Recommender.from_pretrained(job.backbone, job.settings, revision=job.revision, device=job.device)
-    recommender.fit(job.dataset, folder=job.folder, resume=job.resume, callbacks=_watching(job), examples=job.examples)
-    recommender.save_pretrained(job.out)
+    if job.start_from is None:
+        recommender = Recommender.from_pretrained(job.backbone, job.settings, revision=job.revision, device=job.device)
+    else:
+        recommender = transferred(job.start_from, job.settings, device=job.device)
+    folder = Path(job.folder)
+    with watching(folder, job.tracking, lambda: facts_of(recommender, job.dataset), resume=job.resume) as told:
+        recommender.fit(job.dataset, folder=folder, resume=job.resume, callbacks=told, examples=job.examples)
+        recommender.save_pretrained(job.out)
     return course_of(recommender)
 
 
@@ -136,6 +145,7 @@ def course_of(recommender: Recommender) -> dict[str, Any]:
             "best_step": report.best_step,
             "validation_ndcg@10": report.best_value,
             "stopped": report.stopped,
+            "trained": report.trained,
         }
         for name, report in recommender.reports.items()
         if report.steps
@@ -160,15 +170,3 @@ def _work(config: dict[str, Any]) -> dict[str, Any] | FlanrecError:
         return train(config["job"])
     except FlanrecError as problem:
         return problem  # raised, it would count as a death, and the workers be started again to end here again
-
-
-def _watching(job: TrainJob) -> Callable[[str], Sequence[Callback]]:
-    """From the name of a stage, who is told of its progress."""
-
-    def told(stage: str) -> Sequence[Callback]:
-        name = stage.replace(",", "").replace(" ", "-")
-        folder = Path(job.folder)
-        watching: list[Callback] = [ProgressBar(stage), JsonLines(folder / f"{name}.jsonl")]
-        return [*watching, TensorBoard(folder / "tensorboard" / name)] if job.tensorboard else watching
-
-    return told

@@ -16,12 +16,13 @@ from flanrec.evaluation.peers import peer_methods
 from flanrec.evaluation.row_store import RowStore
 from flanrec.evaluation.sources import closed_form_methods, item_methods, reading_methods
 from flanrec.evaluation.tasks import RankingTask, Rule, ranking_task
+from flanrec.evaluation.untuned import Untuned
 from flanrec.recommender import READINGS, Reading
 
 logger = logging.getLogger(__name__)
 Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
 """From a label and a total, a progress bar that is called with the number done since the last call."""
-_ORDER = ("reading", "ablation", "source", "peer")
+_ORDER = ("reading", "untuned", "ablation", "source", "peer")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def compare(
     plan: Plan = Plan(),
     *,
     contenders: Contenders | None = None,
+    untuned: Untuned | None = None,
     store: RowStore | None = None,
     bar: Bar | None = None,
 ) -> list[Comparison]:
@@ -61,6 +63,8 @@ def compare(
     ----------
     contenders
         Makes the recommender of a task; without it only closed-form methods and peers are compared.
+    untuned
+        A checkpoint to compare as it is, zero-shot and after solved examples; None for none.
     store
         Where finished rows are kept, and found again.
     bar
@@ -79,18 +83,20 @@ def compare(
         No row has the name of the reference.
     """
     return [
-        _compare(ranking_task(dataset, rule, seed, plan.sample), plan, contenders, store, bar)
+        _compare(ranking_task(dataset, rule, seed, plan.sample), plan, contenders, untuned, store, bar)
         for rule in plan.rules
         for seed in plan.seeds
     ]
 
 
 def _compare(
-    task: RankingTask, plan: Plan, contenders: Contenders | None, store: RowStore | None, bar: Bar | None
-) -> Comparison:
+    task: RankingTask, plan: Plan, contenders: Contenders | None, untuned: Untuned | None, store: RowStore | None,
+    bar: Bar | None,
+) -> Comparison:  # fmt: skip
     contender = None if contenders is None else contenders(task)
     peers, notes = peer_methods(task)
     methods = [*closed_form_methods(), *_recommender_methods(task, contender, plan.readings), *peers]
+    methods += [] if untuned is None else untuned.methods()
     methods.sort(key=lambda method: _ORDER.index(method.kind))
     if contender is None:
         notes.append("no recommender was fitted on this split: give a preset, or for leave-one-out a saved model")

@@ -182,7 +182,7 @@ def measure_instructions(
     NotFoundError
         The test has items that are not in the catalogue.
     """
-    asked = _Asked.of(recommender, test, users, seed, reading)
+    asked = AskedUsers.of(recommender, test, users, seed, reading)
     facets = recommender.parts.facets
     if not facets.n_categories:
         raise DataError("the items have no categories to wish for; give the items table a column category")
@@ -206,7 +206,7 @@ def measure_instructions(
             )
         )
     drawn = Asking(seed=seed)
-    said = [_said(recommender, int(answer), rng) for answer in asked.answers]
+    said = [said_of(recommender, int(answer), rng) for answer in asked.answers]
     wanted = [replace(one, avoid="") for one in said]
     in_order = asked.ndcg(asked.items(said))
     return InstructionReport(
@@ -237,7 +237,7 @@ def shuffled(prompt: str) -> str:
     return " ".join(words[at] for at in order)
 
 
-def _said(recommender: Recommender, answer: int, rng: np.random.Generator) -> Asking:
+def said_of(recommender: Recommender, answer: int, rng: np.random.Generator) -> Asking:
     """A wish that fits the answer and an aversion that does not, as far as there are any."""
     facets, prompter = recommender.parts.facets, recommender.parts.prompter
     has = facets.members[answer, : facets.n_categories]
@@ -254,8 +254,18 @@ def _said(recommender: Recommender, answer: int, rng: np.random.Generator) -> As
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The users who are asked, with the answers."""
+class AskedUsers:
+    """The users of a test who are asked, with the answers.
+
+    Attributes
+    ----------
+    people
+        With the histories that the recommender knows; those without one are left out.
+    answers
+        int64 [n], the item of each one's first held-out event.
+    reading
+        Whose lists are looked at.
+    """
 
     recommender: Recommender
     people: list[Person]
@@ -263,7 +273,8 @@ class _Asked:
     reading: Reading
 
     @classmethod
-    def of(cls, recommender: Recommender, test: Dataset, users: int | None, seed: int, reading: Reading) -> _Asked:
+    def of(cls, recommender: Recommender, test: Dataset, users: int | None, seed: int, reading: Reading) -> AskedUsers:
+        """Those of a test, or so many of them drawn by the seed."""
         test = with_items_of(test, recommender.parts.dataset.items)
         ids = test.interactions["user_id"].unique(maintain_order=True).to_list()
         if users is not None and users < len(ids):
@@ -282,9 +293,11 @@ class _Asked:
         )
 
     def items(self, asking: Asking | list[Asking]) -> Ints:
+        """The ten best items of each user: int64 [n, 10]."""
         return self.recommender.rank(self.people, K, asking, reading=self.reading)[0]
 
     def ndcg(self, items: Ints) -> NDArray[np.float64]:
+        """NDCG@10 of lists: float64 [n]."""
         width = np.full((len(items), K), -1, dtype=np.int64)
         width[:, : items.shape[1]] = items
         return ndcg(width, UserItems.from_lists([[int(answer)] for answer in self.answers]), K)

@@ -21,13 +21,14 @@ K = 10
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Kind = Literal["source", "reading", "ablation", "peer"]
+Kind = Literal["source", "reading", "untuned", "ablation", "peer"]
 Ranking = Callable[[Sequence[Person], NDArray[np.bool_] | None], Ints]
 """From people and the items that may come (bool [n_items], None for all) to lists int64 [n_people, at most K], best
 first, without items of the people's histories, -1 for an empty slot."""
 
 KINDS: Mapping[str, str] = {
     "reading": "a way to read the fitted recommender",
+    "untuned": "the T5 before any tuning, which spells titles; after so many solved examples of other users",
     "ablation": "the fused ranking with other sources, its weights learned again on the same validation events",
     "source": "one source of the fused ranking, alone",
     "peer": "another method, fitted on the same training events",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -14,30 +13,22 @@ from matplotlib.ticker import FuncFormatter
 
 from flanrec.evaluation.comparison import Comparison
 from flanrec.evaluation.methods import KINDS, Row
+from flanrec.evaluation.svg import INK, STYLE, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INK = "#010203"
 _COLOURS: Mapping[str, str] = MappingProxyType(
-    {"reading": "#e8590c", "ablation": "#8a63d2", "source": "#1c8fb0", "peer": "#6b8e23"}
+    {"reading": "#e8590c", "untuned": "#c2255c", "ablation": "#8a63d2", "source": "#1c8fb0", "peer": "#6b8e23"}
 )
-_MARKERS: Mapping[str, str] = MappingProxyType({"reading": "D", "ablation": "v", "source": "o", "peer": "s"})
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "flanrec",
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
-}
+_MARKERS: Mapping[str, str] = MappingProxyType(
+    {"reading": "D", "untuned": "X", "ablation": "v", "source": "o", "peer": "s"}
+)
 
 
 def time_plot(comparison: Comparison) -> str:
     """Accuracy against the time to fit and the time a user takes; points have the numbers of the table's rows."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, label, times in (
@@ -58,12 +49,12 @@ def time_plot(comparison: Comparison) -> str:
             axes.set_xlabel(label)
         left.set_ylabel("NDCG@10")
         _legend(left, comparison.rows)
-        return _svg(figure, "NDCG@10 against time to fit and time a user")
+        return svg_of(figure, "NDCG@10 against time to fit and time a user")
 
 
 def difference_plot(comparison: Comparison) -> str:
     """The difference of every row to the reference, with its interval."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 0.8 + 0.24 * len(comparison.rows)), layout="constrained")
         axes = figure.subplots()
         for place, row in enumerate(comparison.rows):
@@ -71,15 +62,15 @@ def difference_plot(comparison: Comparison) -> str:
             beyond = [[found.value - found.low], [found.high - found.value]]
             axes.errorbar(found.value, place, xerr=beyond, fmt=_MARKERS[row.kind], color=_COLOURS[row.kind],
                           elinewidth=1.5)  # fmt: skip
-        axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.axvline(0, color=INK, linewidth=0.8)
         _name_rows(axes, comparison.rows)
         axes.set_xlabel(f"NDCG@10 minus that of {comparison.reference}")
-        return _svg(figure, "Difference in NDCG@10 to the reference row")
+        return svg_of(figure, "Difference in NDCG@10 to the reference row")
 
 
 def lists_plot(comparison: Comparison) -> str:
     """Coverage of the catalogue, and popularity of what is recommended."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 0.8 + 0.24 * len(comparison.rows)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         colours = [_COLOURS[row.kind] for row in comparison.rows]
@@ -89,13 +80,13 @@ def lists_plot(comparison: Comparison) -> str:
         right.barh(places, [comparison.popularity(row) for row in comparison.rows], color=colours)
         right.set_xlabel("popularity, training events an item")
         _name_rows(left, comparison.rows)
-        return _svg(figure, "Coverage and popularity of the lists")
+        return svg_of(figure, "Coverage and popularity of the lists")
 
 
 def segment_plot(comparison: Comparison) -> str:
     """NDCG@10 by segment with intervals: every reading, the best source, the best peer, and the reference."""
     shown = segment_rows(comparison)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         axes = figure.subplots()
         width = 0.8 / len(shown)
@@ -105,13 +96,13 @@ def segment_plot(comparison: Comparison) -> str:
             beyond = [[one.value - one.low for one in found], [one.high - one.value for one in found]]
             same_kind = [other for other in shown[:order] if other.kind == row.kind]
             axes.bar(places, [one.value for one in found], 0.9 * width, yerr=beyond, color=_COLOURS[row.kind],
-                     alpha=0.95 - 0.25 * len(same_kind), ecolor=_INK, error_kw={"elinewidth": 0.8},
+                     alpha=0.95 - 0.25 * len(same_kind), ecolor=INK, error_kw={"elinewidth": 0.8},
                      label=row.name)  # fmt: skip
         names = [f"{name}\n{int(users.sum())} users" for name, users in comparison.segments.items()]
         axes.set_xticks(range(len(names)), names)
         axes.set_ylabel("NDCG@10")
         axes.legend(frameon=False)
-        return _svg(figure, "NDCG@10 by segment of users")
+        return svg_of(figure, "NDCG@10 by segment of users")
 
 
 def segment_rows(comparison: Comparison) -> list[Row]:
@@ -134,15 +125,3 @@ def _legend(axes: Axes, rows: Sequence[Row]) -> None:
         if any(row.kind == kind and not math.isnan(row.user_seconds) for row in rows):
             axes.plot([], [], _MARKERS[kind], color=_COLOURS[kind], label=kind)
     axes.legend(frameon=False, fontsize=8)
-
-
-def _svg(figure: Figure, words: str) -> str:
-    """An ``<svg>`` element without a fixed size, dates or random names."""
-    stream = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
-    text = stream.getvalue()
-    element = text[text.index("<svg") :].replace(_INK, "currentColor")
-    head, rest = element.split(">", 1)
-    kept = " ".join(part for part in head.split() if not part.startswith(("width=", "height=")))
-    return f'{kept} role="img" aria-label="{words}">{rest}'

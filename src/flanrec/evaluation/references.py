@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from flanrec.backbone import Backbone
-from flanrec.catalogue import Catalogue
 from flanrec.catalogue.people import people
 from flanrec.data import Dataset
 from flanrec.evaluation.protocol import evaluate_ranking, evaluate_scores
 from flanrec.evaluation.report import Report
-from flanrec.generation.engines import TorchEngine
+from flanrec.evaluation.untuned import untuned_lists, untuned_reading
 from flanrec.metrics import UserItems
 from flanrec.recommender import RecommenderSettings
-from flanrec.recommender.prompting import make_prompter
-from flanrec.recommender.readings import WordReading
 
 
 def reference_reports(known: Dataset, test: Dataset, ks: Sequence[int] = (5, 10), *, seed: int = 42) -> list[Report]:
@@ -49,6 +46,7 @@ def zero_shot_report(
     *,
     users: int | None = None,
     seed: int = 42,
+    shots: int = 0,
 ) -> Report:
     """Titles generated under the catalogue's trie by a backbone as it is.
 
@@ -56,18 +54,16 @@ def zero_shot_report(
     ----------
     users
         Most users to ask, drawn by `seed`; all by default.
+    shots
+        Solved examples of other users before each question; the report is then of few-shot lists.
     """
     ids = test.interactions["user_id"].unique(maintain_order=True).to_list()
     if users is not None and users < len(ids):
         drawn = np.random.default_rng(seed).choice(len(ids), users, replace=False)
         ids = [ids[at] for at in np.sort(drawn)]
-    catalogue = Catalogue.from_dataset(known, backbone.tokenizer)
-    reading = WordReading(TorchEngine(backbone), make_prompter(backbone, catalogue, settings), settings.num_beams)
-    asked = people(known, ids)
-    # By its own probabilities, without the popularity that the tuned model's branches start from.
-    ranked, _ = reading.top(
-        asked, max(ks), excluded=[np.unique(person.items) for person in asked], normalisation="vocabulary"
-    )
+    reading = untuned_reading(backbone, settings, known)
+    catalogue, asked = reading.prompter.catalogue, people(known, ids)
+    ranked = untuned_lists(reading, asked, max(ks), shots)
     return evaluate_ranking(
         ranked,
         test.sequences(ids),
@@ -75,6 +71,6 @@ def zero_shot_report(
         ks=ks,
         popularity=catalogue.popularity,
         history=UserItems.from_lists([person.items.tolist() for person in asked]),
-        name=f"zero-shot, {len(ids)} users",
+        name=f"few-shot, {shots} examples, {len(ids)} users" if shots else f"zero-shot, {len(ids)} users",
         seed=seed,
     )

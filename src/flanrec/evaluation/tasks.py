@@ -106,7 +106,9 @@ class RankingTask:
         return digest.hexdigest()
 
 
-def ranking_task(dataset: Dataset, rule: Rule, seed: int = 42, sample: int | None = None) -> RankingTask:
+def ranking_task(
+    dataset: Dataset, rule: Rule, seed: int = 42, sample: int | None = None, users: int | None = None
+) -> RankingTask:
     """Split a log and say who is asked what.
 
     Parameters
@@ -115,17 +117,21 @@ def ranking_task(dataset: Dataset, rule: Rule, seed: int = 42, sample: int | Non
         One of `RULES`; `MEANING` says what each does.
     sample
         Most users to ask, drawn by `seed`; all by default.
+    users
+        How many users training sees, for ``few-users`` alone; a tenth by default.
 
     Raises
     ------
     SettingsError
-        The rule is unknown.
+        The rule is unknown, or users are given for another one or are too many.
     DataError
         The split leaves nothing to learn from, or nobody to ask.
     """
     if rule not in _SPLITS:
         raise SettingsError(f"split {rule!r} is not known; use one of {', '.join(RULES)}")
-    split = _SPLITS[rule](dataset, seed)
+    if users is not None and rule != "few-users":
+        raise SettingsError(f"users is {users}, but only few-users is trained on so many; the split is {rule}")
+    split = _SPLITS[rule](dataset, seed) if users is None else few_users(dataset, seed=seed, users=users)
     assert_no_leak(split)
     known, test = joined(split.train, split.validation), split.test
     history, notes = known, []

@@ -31,6 +31,8 @@ def encoded_batches(
     positions : int64[batch], which prompts these are
     states : [batch, longest, d_model]
     mask : int64[batch, longest], 1 where there is a token
+
+    Where the model carries a soft prompt, its places come first in both.
     """
     order = np.argsort([-len(prompt) for prompt in prompts], kind="stable").astype(np.int64)
     device = model.get_input_embeddings().weight.device
@@ -44,7 +46,7 @@ def encoded_batches(
             return_tensors="pt",
         )
         ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
-        yield positions, encoder_states(model, ids, mask), mask
+        yield positions, *encoder_states(model, ids, mask)
 
 
 def decoder_starts(model: Any, tokenizer: Any, prefixes: Sequence[str] | None, n: int) -> list[list[int]]:

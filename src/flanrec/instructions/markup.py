@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,6 +87,40 @@ class Markup:
 
         walk(self.root)
         return [text.strip() for text in found if text.strip()]
+
+    def reworded(self, known: Mapping[str, str], change: Callable[[str], str]) -> Markup:
+        """The text with its stretches between fields changed, the white space around each kept.
+
+        Parameters
+        ----------
+        known
+            Fields that become part of the stretches, with their values.
+        change
+            From a stretch as `literals` tells it to another one.
+
+        Examples
+        --------
+        >>> markup = Markup.parse("{history}. Which {noun} is next?[[ Wish: {wish}.]]")
+        >>> markup.reworded({"noun": "film"}, str.upper).fill({"history": "Heat", "wish": "drama"})
+        'Heat. WHICH FILM IS NEXT? WISH: drama.'
+        """
+
+        def of(fragment: Fragment) -> Fragment:
+            parts: list[Part] = []
+            stretch = ""
+            for part in (*fragment.parts, None):
+                if isinstance(part, str):
+                    stretch += part
+                elif isinstance(part, Field) and part.name in known:
+                    stretch += known[part.name]
+                else:
+                    said = stretch.strip()
+                    parts += [stretch.replace(said, change(said), 1) if said else stretch] * bool(stretch)
+                    stretch = ""
+                    parts += [] if part is None else [of(part) if isinstance(part, Fragment) else part]
+            return Fragment(tuple(parts))
+
+        return Markup(self.source, of(self.root))
 
     @classmethod
     def parse(cls, source: str) -> Markup:

@@ -128,7 +128,7 @@ def comparable(text: str) -> str:
     return unicodedata.normalize("NFKC", sanitise(text).casefold())
 
 
-def _unspaced(character: str) -> bool:
+def unspaced(character: str) -> bool:
     """Tell whether the script of a character is written without spaces between words."""
     return (
         "\u0e00" <= character <= "\u0eff"
@@ -142,7 +142,7 @@ def _unspaced(character: str) -> bool:
 
 
 def _one_word(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and not _unspaced(left) and not _unspaced(right)
+    return left.isalnum() and right.isalnum() and not unspaced(left) and not unspaced(right)
 
 
 def occurs(phrase: str, text: str) -> bool:

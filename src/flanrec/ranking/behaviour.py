@@ -64,9 +64,44 @@ class Behaviour:
         years
             Of each item, None where unknown.
         """
+        scorers = {name: voice.source.fit(log) for name, voice in VOICES.items()}
+        return cls._of(scorers, log, attributes, members, years)
+
+    def update(
+        self,
+        whole: Sequences,
+        attributes: Sequence[Mapping[str, str]],
+        members: NDArray[np.bool_],
+        years: Sequence[int | None],
+        *,
+        log: Sequences,
+        before: Sequences,
+    ) -> Behaviour:
+        """The sources of a log to which events were added; what `fit` makes of the whole log, up to rounding.
+
+        Parameters
+        ----------
+        whole, attributes, members, years
+            As `fit` takes them, of the log with the added events.
+        log, before
+            The added events, each user's after all that were known, and what these users had before: as
+            `flanrec.candidates.Scorer.update` takes them. New items are behind the known ones.
+        """
+        scorers = {name: scorer.update(log, before) for name, scorer in self.scorers.items()}
+        return self._of(scorers, whole, attributes, members, years)
+
+    @classmethod
+    def _of(
+        cls,
+        scorers: Mapping[str, Scorer],
+        log: Sequences,
+        attributes: Sequence[Mapping[str, str]],
+        members: NDArray[np.bool_],
+        years: Sequence[int | None],
+    ) -> Behaviour:
         counts = np.sqrt(np.maximum(members.sum(axis=1, keepdims=True), 1)).astype(np.float32)
         return cls(
-            {name: voice.source.fit(log) for name, voice in VOICES.items()},
+            scorers,
             Moments.of(log),
             Audience.fit(log, attributes),
             members / counts,

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone
+from flanrec.catalogue.demonstrations import Demonstrations
 from flanrec.catalogue.people import Person
 from flanrec.errors import SettingsError
 from flanrec.generation.engines import Engine, TorchEngine, make_engine
@@ -213,9 +214,22 @@ class Answering:
     @property
     def word_reading(self) -> WordReading:
         """Generation under the trie."""
-        return WordReading(self.engine, self.parts.prompter, self.settings.num_beams, self.settings.search_nodes)
+        settings = self.settings
+        return WordReading(
+            self.engine, self.parts.prompter, settings.num_beams, settings.search_nodes, self.demonstrations,
+            settings.shots,
+        )  # fmt: skip
 
     @property
     def match_reading(self) -> MatchReading:
         """P(yes)."""
-        return MatchReading(self.engine, self.parts.prompter, self.parts.rates, self.parts.calibration)
+        parts = self.parts
+        return MatchReading(
+            self.engine, parts.prompter, parts.rates, parts.calibration, self.demonstrations, self.settings.shots
+        )
+
+    @property
+    def demonstrations(self) -> Demonstrations:
+        """Solved examples of the users of the log, for prompts with ``shots``."""
+        parts, settings = self.parts, self.settings
+        return Demonstrations(parts.people, parts.prompter, settings.shot_tokens, settings.seed)

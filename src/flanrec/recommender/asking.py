@@ -29,6 +29,9 @@ class Asking:
         Draw the template of each user by this seed; None takes the first that fits.
     rewrite
         Changes each instruction before the model reads it; for tests of what the words do.
+    shots
+        Solved examples of other users before the question where titles are spelled; None for as many as the settings
+        say.
     """
 
     wish: str = ""
@@ -37,6 +40,7 @@ class Asking:
     held_out: bool = False
     seed: int | None = None
     rewrite: Callable[[str], str] | None = None
+    shots: int | None = None
 
     @property
     def worded(self) -> bool:

@@ -10,18 +10,21 @@ import polars as pl
 
 from flanrec.backbone import load_backbone
 from flanrec.data import Dataset
+from flanrec.data.arrivals import arrivals
+from flanrec.data.dataset import OnBadRows
 from flanrec.errors import SettingsError
 from flanrec.explanation import Explanation, explain
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
 from flanrec.recommender.answering import Answering, Reading
 from flanrec.recommender.asking import Asking
-from flanrec.recommender.fitting import fit
+from flanrec.recommender.fitting import fit, nobody
 from flanrec.recommender.new_items import rank_among, with_new_items
 from flanrec.recommender.saving import is_saved, load, save
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Callbacks
 from flanrec.recommender.tables import recommendations, refuse_text
+from flanrec.recommender.updating import UpdateReport, UpdateSettings, update
 from flanrec.tuning import all_processes
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -159,6 +162,64 @@ class Recommender(Answering):
         self.backbone, self.reports, self._parts = fitted.backbone, fitted.reports, fitted.parts
         self._engine = None
         return self
+
+    def update(
+        self,
+        interactions: Any,
+        items: Any = None,
+        users: Any = None,
+        *,
+        settings: UpdateSettings | None = None,
+        folder: Path | str | None = None,
+        resume: bool = False,
+        callbacks: Callbacks | None = None,
+        on_bad_rows: OnBadRows = "raise",
+        rejects: str | Path | None = None,
+    ) -> UpdateReport:
+        """Learn what arrived since: new users, items and interactions, without being fitted again.
+
+        Each updated user's last new event, and the last event of others, are set apart. The closed-form sources take in
+        the rest; item tokens, and the T5 where it was tuned, are tuned a little on new events beside replayed old ones,
+        held near where they were. Old and updated model are then asked about what was set apart. Where the updated one
+        is surely worse on new events, or loses more than a tolerance on old ones, this recommender stays as it is; else
+        it becomes the updated one, and all events are part of its histories.
+
+        Parameters
+        ----------
+        interactions, items, users
+            What arrived: files, addresses or frames, as `Dataset.from_files` and `Dataset.from_frames` take them. What
+            is known already is passed over; an event may be older than those that are known.
+        settings
+            See `UpdateSettings`.
+        folder, resume, callbacks
+            As in `fit`.
+        on_bad_rows, rejects
+            What to do with rows that are not usable, as in `Dataset.from_files`.
+
+        Returns
+        -------
+        UpdateReport
+            Whether it was accepted, and what held-out events said.
+
+        Raises
+        ------
+        DataError
+            A table is not usable, or an interaction names an item that neither is known nor arrives.
+        CheckpointError
+            The checkpoints in `folder` are of another update.
+        SettingsError
+            The recommender is not fitted, or training gave numbers that are not finite.
+        """
+        found = arrivals(self.parts.dataset, interactions, items, users, on_bad_rows=on_bad_rows, rejects=rejects)
+        candidate, report = update(
+            self, found, settings or UpdateSettings(), folder=None if folder is None else Path(folder), resume=resume,
+            callbacks=callbacks or nobody,
+        )  # fmt: skip
+        if candidate is not None:
+            self.backbone, self._parts = candidate
+            self._engine = None
+        self.reports = report.stages or self.reports
+        return report
 
     def recommend(
         self,

@@ -49,8 +49,13 @@ def fit(
     resume: bool,
     callbacks: Callbacks | None,
     examples: pl.DataFrame | Callable[[], pl.DataFrame] | None = None,
+    teacher: Backbone | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Fitted:
-    """Tune the words, then the item tokens on the tuned encoder, then calibrate and fuse; see `Recommender.fit`."""
+    """Tune the words, then the item tokens on the tuned encoder, then calibrate and fuse; see `Recommender.fit`.
+
+    With a teacher, a larger and tuned T5, the words are distilled from it: see `flanrec.recommender.distilling`.
+    """
     if train.items.height == 0:
         raise DataError("the catalogue is empty; give a table of items with item_id and title")
     validation = None if validation is None else with_items_of(validation, train.items)
@@ -59,7 +64,7 @@ def fit(
         raise DataError("there are no interactions to learn from; give some, or loosen what is rejected")
     if validation is None:
         train, validation = hold_out_last(train)
-    told = callbacks or _nobody
+    told = callbacks or nobody
     reports: dict[str, TrainingReport] = {}
     # What the folder holds is asked once: the first process writes there while others still come.
     together = all_processes()
@@ -75,6 +80,9 @@ def fit(
         done = stages.tuned_words(folder, material, str(backbone.device))
         backbone = replace(done, source=backbone.source)
     else:
+        if teacher is not None:
+            tutor = stages.tutor_of(teacher, backbone, material, folder, resume, progress)
+            material = replace(material, tutor=tutor)
         backbone, reports["words"] = stages.tune_words(backbone, material, folder, resume, told)
     tokens, reports["item tokens"] = stages.tune_tokens(backbone, material, folder, resume, told)
     calibration = stages.calibrate(backbone, material)
@@ -130,5 +138,6 @@ def _check_readable(backbone: Backbone, material: Material, limit: float) -> Non
     check_readable(backbone.tokenizer, [wording.words["yes"], wording.words["no"]], limit)
 
 
-def _nobody(stage: str) -> Sequence[Callback]:
+def nobody(stage: str) -> Sequence[Callback]:
+    """Nobody is told of a stage's progress."""
     return ()

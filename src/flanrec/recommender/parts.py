@@ -89,8 +89,12 @@ class Parts:
         reviews: Reviews | None,
         settings: RecommenderSettings,
         saved_index: Path | None = None,
+        behaviour: Behaviour | None = None,
     ) -> Parts:
-        """Put the parts together from what is fitted and the log, on which the closed-form sources are fitted."""
+        """Put the parts together from what is fitted and the log.
+
+        The closed-form sources are fitted on it, unless they are given.
+        """
         catalogue = Catalogue.from_dataset(dataset, backbone.tokenizer)
         facets = Facets.of(catalogue)
         return cls(
@@ -102,7 +106,7 @@ class Parts:
             tokens=tokens,
             calibration=calibration,
             fusion=fusion,
-            behaviour=behaviour_of(dataset, catalogue, facets),
+            behaviour=behaviour_of(dataset, catalogue, facets) if behaviour is None else behaviour,
             encoder=PromptEncoder(backbone),
             titles=titles,
             read_reviews=reviews,

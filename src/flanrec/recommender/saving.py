@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import Backbone, load_backbone
+from flanrec.backbone.hardware import Precision
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.reviews import ReviewReader, Reviews
 from flanrec.data import Dataset
@@ -30,6 +32,14 @@ _KIND = "recommender"
 _REVIEWS = "review_states.safetensors"
 _INDEX = "item_index"
 _TABLES = ("interactions", "items", "users", "reviews")
+
+
+class TunedWords(NamedTuple):
+    """The tuned T5 of a saved folder, the settings it was tuned with, and the name of the log."""
+
+    backbone: Backbone
+    settings: RecommenderSettings
+    data: str
 
 
 class Loaded(NamedTuple):
@@ -74,7 +84,35 @@ def save(folder: Path, backbone: Backbone, settings: RecommenderSettings, parts:
                 table.write_parquet(draft / f"{name}.parquet")
 
 
-def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto") -> Loaded:
+def load_words(folder: Path, *, device: str = "auto", precision: Precision = "auto") -> TunedWords:
+    """Load only the T5 and the settings of a folder that `save` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        As `load`.
+    """
+    about = verify_manifest(folder)
+    if about.get("kind") != _KIND:
+        raise CheckpointError(f"{folder} holds a {about.get('kind', 'folder')!s}, not a recommender")
+    body = _body(folder)
+    try:
+        settings = RecommenderSettings.model_validate(body["settings"])
+    except ValidationError as problem:
+        raise CheckpointError(f"{folder}/recommender.json is of another version of flanrec: {problem}") from problem
+    settings = settings.model_copy(update={"templates": tuple(_inside(folder, path) for path in settings.templates)})
+    backbone = load_backbone(folder / "backbone", device=device, precision=precision)
+    # The checkpoint it once was says more than the name of a folder inside.
+    source = replace(backbone.source, name=str(about.get("backbone", backbone.source.name)))
+    return TunedWords(replace(backbone, source=source), settings, str(body["data"]))
+
+
+def _body(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
+    return found
+
+
+def load(folder: Path, *, device: str = "auto", precision: Precision = "auto") -> Loaded:
     """Load a folder that `save` wrote.
 
     Raises
@@ -82,20 +120,12 @@ def load(folder: Path, *, device: str = "auto", precision: Literal["auto", "fp32
     CheckpointError
         The folder is damaged, unfinished, or of another version.
     """
-    about = verify_manifest(folder)
-    if about.get("kind") != _KIND:
-        raise CheckpointError(f"{folder} holds a {about.get('kind', 'folder')!s}, not a recommender")
-    body = json.loads((folder / "recommender.json").read_text(encoding="utf-8"))
-    try:
-        settings = RecommenderSettings.model_validate(body["settings"])
-    except ValidationError as problem:
-        raise CheckpointError(f"{folder}/recommender.json is of another version of flanrec: {problem}") from problem
-    settings = settings.model_copy(update={"templates": tuple(_inside(folder, path) for path in settings.templates)})
-    backbone = load_backbone(folder / "backbone", device=device, precision=precision)
+    backbone, settings, data = load_words(folder, device=device, precision=precision)
+    body = _body(folder)
     tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES
               if (folder / f"{name}.parquet").is_file()}  # fmt: skip
     dataset = Dataset(
-        tables["interactions"], tables["items"], tables.get("users"), tables.get("reviews"), name=body["data"]
+        tables["interactions"], tables["items"], tables.get("users"), tables.get("reviews"), name=data
     )
     tokens = ItemTokens(backbone, dataset.items.height, settings.item_tokens)
     tokens.load_state_dict(load_file(folder / "item_tokens.safetensors"), strict=True)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from flanrec.tuning.objective import Weighted
+from flanrec.tuning.objective import Objective, Paced, Weighted
 from flanrec.tuning.processes import Processes
 
 _AHEAD = 2
@@ -43,12 +44,12 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchPlan(Dataset[Batch]):
-    """Makes the batch of any step, from (seed, step) alone.
+    """Makes the batch of any step, from (seed, step, steps) alone.
 
     Parameters
     ----------
     objectives
-        Each step has one of them, drawn by weight.
+        Each step has one of them, drawn by weight among those that are in turn at its progress.
     seed
         Of the run.
     batch_size, accumulation
@@ -56,6 +57,8 @@ class BatchPlan(Dataset[Batch]):
         into ``accumulation`` slices of equal length, or as many more as give each process the same number.
     processes
         Slice i belongs to process ``i % processes.count``.
+    steps
+        Of the whole run; only a curriculum needs it.
     """
 
     objectives: Sequence[Weighted]
@@ -63,6 +66,17 @@ class BatchPlan(Dataset[Batch]):
     batch_size: int
     accumulation: int
     processes: Processes
+    steps: int = 1
+
+    def progress(self, step: int) -> float:
+        """How much of the run is done: 0 at the first of several steps, 1 at the last."""
+        return min(1.0, (step - 1) / (self.steps - 1)) if self.steps > 1 else 1.0
+
+    def weights(self, step: int) -> NDArray[np.float64]:
+        """The chance of each objective to have its turn in a step; they add up to one."""
+        progress = self.progress(step)
+        found = np.array([one.weight if progress >= one.since else 0.0 for one in self.objectives], dtype=np.float64)
+        return np.asarray(found / found.sum())
 
     def draw(self, step: int) -> tuple[int, int, dict[int, list[Any]]]:
         """The objective of a step, the number of examples of its whole batch, and this process's slices.
@@ -77,8 +91,7 @@ class BatchPlan(Dataset[Batch]):
             Examples by the slice's number; slices without examples are left out.
         """
         rng = np.random.default_rng([self.seed, step])
-        weights = np.array([weighted.weight for weighted in self.objectives], dtype=np.float64)
-        chosen = int(rng.choice(len(self.objectives), p=weights / weights.sum()))
+        chosen = int(rng.choice(len(self.objectives), p=self.weights(step)))
         objective, size = self.objectives[chosen].objective, self.batch_size * self.accumulation
         if objective.apart:
             # Each example follows from its place, so that nobody draws those of others.
@@ -86,13 +99,18 @@ class BatchPlan(Dataset[Batch]):
                 number: [
                     example
                     for place in places
-                    for example in objective.draw(np.random.default_rng([self.seed, step, 1, place]), 1)
+                    for example in self._drawn(objective, np.random.default_rng([self.seed, step, 1, place]), 1, step)
                 ]
                 for number, places in self._places(size).items()
             }  # fmt: skip
-        together = objective.draw(rng, size)
+        together = self._drawn(objective, rng, size, step)
         places_of = self._places(len(together)).items()
         return chosen, len(together), {number: [together[at] for at in places] for number, places in places_of}
+
+    def _drawn(self, objective: Objective, rng: np.random.Generator, size: int, step: int) -> list[Any]:
+        if isinstance(objective, Paced):
+            return objective.draw_at(rng, size, self.progress(step))
+        return objective.draw(rng, size)
 
     def _places(self, size: int) -> dict[int, range]:
         """Which examples of a batch of some size each slice of this process has."""

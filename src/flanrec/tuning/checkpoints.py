@@ -1,6 +1,7 @@
 """Training checkpoints: folders that are whole or passed over, without pickles.
 
-    checkpoints/step-00000120/   state.json, weights.safetensors, optimiser.safetensors, average.safetensors
+    checkpoints/step-00000120/   state.json, weights.safetensors, optimiser.safetensors, and where there are such
+                                 average.safetensors, companions.safetensors
     checkpoints/best-00000100/   weights.safetensors, shared by the checkpoints that name it
 
 Each folder is sealed by a manifest that is written last (`flanrec.artefact.saving`).
@@ -15,7 +16,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class TrainingState:
     best: dict[str, Tensor] | None
     """Weights of the best evaluation so far."""
     fingerprint: dict[str, Any]
+    companions: dict[str, Tensor] = field(default_factory=dict)
+    """What goes along with the steps; see `flanrec.tuning.companions`."""
 
 
 class Checkpoints:
@@ -92,6 +95,8 @@ class Checkpoints:
             save_file(state.optimiser_tensors, draft / "optimiser.safetensors")
             if state.average is not None:
                 save_file(state.average, draft / "average.safetensors")
+            if state.companions:
+                save_file(state.companions, draft / "companions.safetensors")
         logger.info("checkpoint %s", target)
         self._prune()
         return target
@@ -160,7 +165,7 @@ class Checkpoints:
 
     def _read(self, name: str, body: dict[str, Any]) -> TrainingState:
         folder = self.folder / name
-        average = folder / "average.safetensors"
+        average, companions = folder / "average.safetensors", folder / "companions.safetensors"
         told = body["report"]
         report = TrainingReport(**{**told, "evaluations": [Evaluation(**one) for one in told["evaluations"]]})
         return TrainingState(
@@ -172,6 +177,7 @@ class Checkpoints:
             average_updates=body["average_updates"],
             best=load_file(self.folder / body["best"] / "weights.safetensors") if body["best"] else None,
             fingerprint=body["fingerprint"],
+            companions=load_file(companions) if companions.is_file() else {},
         )
 
     def _set_aside(self, name: str) -> None:

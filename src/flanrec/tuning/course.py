@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from flanrec.tuning.checkpoints import TrainingState
+from flanrec.tuning.companions import Companion, restore_companions, states_of
 from flanrec.tuning.optimisers import build_optimiser, optimiser_state, restore_optimiser
 from flanrec.tuning.parameters import MovingAverage, ParameterGroup, copied, restore, viewed
 from flanrec.tuning.report import TrainingReport
@@ -24,14 +25,19 @@ class Course:
     ----------
     parameters
         Those that are trained, by name.
-    groups, settings
+    groups, settings, companions
         Of the run.
     """
 
     def __init__(
-        self, parameters: Mapping[str, Tensor], groups: Sequence[ParameterGroup], settings: TrainerSettings
+        self,
+        parameters: Mapping[str, Tensor],
+        groups: Sequence[ParameterGroup],
+        settings: TrainerSettings,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.parameters = parameters
+        self.companions = companions
         self.optimiser = build_optimiser(groups, settings)
         self.average = MovingAverage(parameters, settings.average) if settings.average else None
         self.best: dict[str, Tensor] | None = None
@@ -69,6 +75,7 @@ class Course:
             0 if self.average is None else self.average.updates,
             self.best,
             fingerprint,
+            states_of(self.companions),
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -79,4 +86,5 @@ class Course:
             device = next(iter(self.parameters.values())).device
             self.average.values = {name: value.to(device) for name, value in state.average.items()}
             self.average.updates = state.average_updates
+        restore_companions(self.companions, state.companions)
         self.best, self.report = state.best, state.report

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from flanrec.errors import CheckpointError, SettingsError
-from flanrec.tuning.objective import Weighted
+from flanrec.tuning.companions import Companion
+from flanrec.tuning.objective import Paced, Weighted
 from flanrec.tuning.parameters import ParameterGroup
 from flanrec.tuning.settings import TrainerSettings
 
@@ -23,6 +24,7 @@ def run_fingerprint(
     primary: str,
     autocast: str,
     identity: Mapping[str, str],
+    companions: Sequence[Companion] = (),
 ) -> dict[str, Any]:
     """Return everything that decides the course of a run, as plain JSON values by a name that a person can read."""
     facts: dict[str, Any] = {
@@ -37,7 +39,15 @@ def run_fingerprint(
             facts[f"shape of {name}"] = list(value.shape)
             facts[f"number format of {name}"] = str(value.dtype)
     for weighted in objectives:
-        facts[f"weight of objective {weighted.objective.name!r}"] = weighted.weight
+        name = weighted.objective.name
+        facts[f"weight of objective {name!r}"] = weighted.weight
+        # Only where there is a curriculum, so that runs without one go on from checkpoints of earlier versions.
+        if weighted.since:
+            facts[f"beginning of objective {name!r}"] = weighted.since
+        if isinstance(weighted.objective, Paced):
+            facts[f"pace of objective {name!r}"] = weighted.objective.pace
+    if companions:
+        facts["companions"] = [companion.name for companion in companions]
     facts.update({f"identity {name!r}": value for name, value in identity.items()})
     return facts
 
@@ -67,6 +77,8 @@ def refuse_misfits(
     names = [weighted.objective.name for weighted in objectives]
     if len(set(names)) < len(names):
         raise SettingsError(f"Two objectives have one name: {sorted(names)}.")
+    if not any(weighted.since <= 0 for weighted in objectives):
+        raise SettingsError("No objective has its turn at the first step; let one begin at progress 0.")
     if evaluates and not primary:
         raise SettingsError("With evaluate, say which of its metrics is primary.")
     if settings.patience is not None and not evaluates:

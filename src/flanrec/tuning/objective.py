@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -49,9 +49,42 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class Predicting(Objective, Protocol):
+    """An objective whose loss can be had from distributions, so that others may ask for these: see `consistency`."""
+
+    def predict(self, prepared: Any) -> Tensor:
+        """Read prepared examples: log-probabilities [n_places, n_choices], with a gradient."""
+        ...
+
+    def place_weights(self, prepared: Any) -> Tensor:
+        """How much each place counts in the loss: float32 [n_places], in main memory."""
+        ...
+
+    def judge(self, predicted: Tensor, prepared: Any) -> LossSum:
+        """Return the summed loss of what `predict` gave; `loss` is this of that."""
+        ...
+
+
+@runtime_checkable
+class Paced(Objective, Protocol):
+    """An objective whose examples depend on how much of the run is done: see `curriculum`."""
+
+    @property
+    def pace(self) -> str:
+        """How they do, in words that tell one run from another."""
+        ...
+
+    def draw_at(self, rng: np.random.Generator, size: int, progress: float) -> list[Any]:
+        """As `draw`, which is this at the end; `progress` is 0 at the first step and 1 at the last."""
+        ...
+
+
 @dataclass(frozen=True)
 class Weighted:
     """An objective and how often it has its turn, relative to the others."""
 
     objective: Objective
     weight: float = 1.0
+    since: float = 0.0
+    """Progress of the run, from 0 to 1, before which it has no turn."""

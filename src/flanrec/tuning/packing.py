@@ -119,8 +119,13 @@ def answer_states(backbone: Backbone, asked: Asked) -> Tensor:
     stack = model.get_decoder()
     stream = stack.embed_tokens(rows.gather(packed.inputs.to(backbone.device)))
     barrier = own_answer_only(packed.owner).to(backbone.device)
-    states = decoder_states(stack, stream, rows, barrier, encoder_states(model, ids, mask), mask)
+    states = decoder_states(stack, stream, rows, barrier, *encoder_states(model, ids, mask))
     return states * model.config.d_model**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else states
+
+
+def said_weights(asked: Asked) -> Tensor:
+    """The weights of the places that are said, in the order of `answer_states`: float32 [n]."""
+    return asked.packed.weights[asked.packed.said]
 
 
 def own_answer_only(owner: Tensor) -> Tensor:

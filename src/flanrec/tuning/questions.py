@@ -15,6 +15,7 @@ from flanrec.errors import DataError
 from flanrec.instructions import LeakError, Task, tasks
 from flanrec.instructions.profiles import taste_summary
 from flanrec.instructions.text import occurs
+from flanrec.tuning.histories import HistoryChanges
 from flanrec.tuning.objectives.answers import Question
 from flanrec.tuning.objectives.match import Judgement
 from flanrec.tuning.teaching import Teacher, beliefs, blended
@@ -41,6 +42,11 @@ class Questions:
     teacher
         Whose beliefs a question for the next item carries beside what came next, in the share `trust`; its
         answers are then draws from both. Without one they are what came next.
+    places
+        Of each user, the places of the events that questions may be about: int64, rising. By default all but the
+        first, about which nobody can be asked.
+    histories
+        Varies the history that a prompt tells. Questions for a summary of it tell it as it was.
     """
 
     def __init__(
@@ -54,9 +60,14 @@ class Questions:
         decay: float = 0.8,
         teacher: Teacher | None = None,
         trust: float = 0.8,
+        places: Sequence[NDArray[np.int64]] | None = None,
+        histories: HistoryChanges | None = None,
     ) -> None:
-        self.users = [user for user in users if len(user.items) >= 2]
-        self.rated = [user for user in self.users if not np.isnan(user.ratings[1:]).all()]
+        asked = [np.arange(1, len(user.items)) for user in users] if places is None else [at[at > 0] for at in places]
+        self._moments = [(user, at) for user, at in zip(users, asked, strict=True) if len(at)]
+        self._rated = [(user, at) for user, at in self._moments if not np.isnan(user.ratings[at]).all()]
+        self.users = [user for user, _ in self._moments]
+        self.rated = [user for user, _ in self._rated]
         self.prompter = prompter
         self.facets = facets
         self.rates = rates
@@ -64,6 +75,7 @@ class Questions:
         self.decay = decay
         self.teacher = teacher
         self.trust = trust
+        self.histories = histories
         self._shares = rates.counts / max(rates.counts.sum(), 1.0)
 
     def next_item(self, rng: np.random.Generator) -> Question:
@@ -76,7 +88,7 @@ class Questions:
 
     def _asked(self, rng: np.random.Generator, *, wished: bool) -> Question:
         for _ in range(_TRIES):
-            user, end = self._moment(rng)
+            user, end = self.moment(rng)
             person, following = user.before(end), user.items[end:]
             language = int(rng.integers(len(self.prompter.templates)))
             told = bool(rng.random() < 0.5)
@@ -89,7 +101,8 @@ class Questions:
                 fitting = self.facets.members[:, facet]
                 following = following[fitting[following]]
                 words = self.prompter.wish_words(self.facets.names[facet], rng, language=language)
-            task = self.prompter.sequential(person, int(following[0]), wish=words, told=told, language=language)
+            shown = self.shown(person, rng)
+            task = self.prompter.sequential(shown, int(following[0]), wish=words, told=told, language=language)
             try:
                 prompt = self.prompter.word(task, rng, language=language).prompt
             except LeakError:
@@ -139,6 +152,14 @@ class Questions:
             believed,
         )
 
+    def believed(self, person: Person, came: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the teacher expects after a history, in its share beside what came: float64 [n_items], adding up to one.
+
+        There must be a teacher.
+        """
+        assert self.teacher is not None
+        return self._beliefs(self.teacher([person.items]), person, came, None)
+
     def _beliefs(
         self, likely: NDArray[np.float32], person: Person, came: NDArray[np.int64], fitting: NDArray[np.bool_] | None
     ) -> NDArray[np.float64]:
@@ -152,7 +173,7 @@ class Questions:
 
     def pick(self, rng: np.random.Generator, candidates: int = 8) -> Question:
         """Which of some candidates comes next; the others are drawn by popularity."""
-        user, end = self._moment(rng)
+        user, end = self.moment(rng)
         target = int(user.items[end])
         titles = self.prompter.catalogue.titles
         others = rng.choice(len(titles), size=min(4 * candidates, int((self._shares > 0).sum())), p=self._shares,
@@ -161,15 +182,16 @@ class Questions:
         offered = list(dict.fromkeys(titles[item] for item in others if item not in seen))[: candidates - 1]
         offered = [title for title in offered if title != titles[target]]
         offered.insert(int(rng.integers(len(offered) + 1)), titles[target])
-        history = [titles[item] for item in user.items[max(0, end - self.prompter.titles // 2) : end]]
+        told = self.shown(user.before(end), rng).items
+        history = [titles[item] for item in told[max(0, len(told) - self.prompter.titles // 2) :]]
         task = tasks.pick(offered, titles[target], history=history, noun=self.prompter.noun, nouns=self.prompter.nouns)
         return Question(self.prompter.word(task, rng).prompt, (titles[target],), (1.0,))
 
     def rating(self, rng: np.random.Generator) -> Question:
         """Which rating a user gave the next item."""
-        user, end = self._moment(rng, rated=True)
+        user, end = self.moment(rng, rated=True)
         item = int(user.items[end])
-        asked = self.prompter.match(user.before(end), item)
+        asked = self.prompter.match(self.shown(user.before(end), rng), item)
         known = np.concatenate([one.ratings for one in self.rated[:1000]])
         fields = {name: value for name, value in asked.fields.items() if name != "wish"}
         fields |= {"low": f"{np.nanmin(known):g}", "high": f"{np.nanmax(known):g}"}
@@ -180,7 +202,7 @@ class Questions:
     def profile(self, rng: np.random.Generator) -> Question:
         """How a user's taste can be summed up."""
         for _ in range(_TRIES):
-            user, end = self._moment(rng)
+            user, end = self.moment(rng)
             person = user.before(end)
             wording = self.prompter.templates[0].wording
             summary = taste_summary(wording, self.prompter.profile(person))
@@ -192,7 +214,7 @@ class Questions:
 
     def judgement(self, rng: np.random.Generator) -> Judgement:
         """Whether a user liked the next item; without ratings, whether it was chosen or drawn at random."""
-        user, end = self._moment(rng, rated=self.rates.rated)
+        user, end = self.moment(rng, rated=self.rates.rated)
         item, liked = int(user.items[end]), True
         if self.rates.rated:
             liked = bool(user.ratings[end] >= self.prompter.liked_rating)
@@ -212,21 +234,39 @@ class Questions:
             np.array([counts]),
             without=np.array([liked]) if self.rates.rated or liked else None,
         )
-        task = self.prompter.match(user.before(end), item, liked)
+        task = self.prompter.match(self.shown(user.before(end), rng), item, liked)
         return Judgement(self.prompter.word(task, rng).prompt, liked, float(odds[0]))
 
-    def _moment(self, rng: np.random.Generator, *, rated: bool = False) -> tuple[Person, int]:
+    def shown(self, person: Person, rng: np.random.Generator) -> Person:
+        """The person as a prompt tells of them: as they are, or with a varied history."""
+        return person if self.histories is None else self.histories(person, rng)
+
+    def sizes(self) -> dict[str, int]:
+        """How many events each family's questions may be about."""
+        events = sum(len(places) for _, places in self._moments)
+        rated = sum(int((~np.isnan(user.ratings[places])).sum()) for user, places in self._rated)
+        described = sum(int(self.facets.members[user.items[at]].any(axis=1).sum()) for user, at in self._moments)
+        return {
+            "sequential": events,
+            "wish": described,
+            "pick": events,
+            "rating": rated,
+            "profile": described,
+            "match": rated if self.rates.rated else events,
+        }
+
+    def moment(self, rng: np.random.Generator, *, rated: bool = False) -> tuple[Person, int]:
         """A user, and the place of an event, rated if asked for, that has others before it."""
-        users = self.rated if rated else self.users
-        if not users:
+        moments = self._rated if rated else self._moments
+        if not moments:
             what = "rated an item after another one" if rated else "two events"
             raise DataError(f"none of the users has {what}, so there is nothing to ask; give a longer log")
-        user = users[int(rng.integers(len(users)))]
+        user, places = moments[int(rng.integers(len(moments)))]
         for _ in range(_TRIES):
-            end = int(rng.integers(1, len(user.items)))
+            end = int(places[rng.integers(len(places))])
             if not rated or not np.isnan(user.ratings[end]):
                 return user, end
-        return user, int(np.flatnonzero(~np.isnan(user.ratings))[-1])
+        return user, int(places[~np.isnan(user.ratings[places])][-1])
 
 
 def _seen_but(person: Person, came: NDArray[np.int64]) -> tuple[int, ...]:

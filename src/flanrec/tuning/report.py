@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stopped = Literal["finished", "early", "interrupted", "failed"]
+Stopped = Literal["finished", "early", "interrupted", "given up", "failed"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What the model says to one instruction."""
+
+    prompt: str
+    predicted: tuple[str, ...]
+    """Titles, best first."""
+    expected: str
+    """The title that came next."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The metrics after a step."""
 
@@ -37,6 +49,8 @@ class Evaluation:
     metrics: dict[str, float]
     improved: bool
     """Whether the primary metric is the best so far."""
+    samples: Sequence[Sample] = field(default=(), compare=False, repr=False)
+    """What was said to some of those who were asked; callbacks have it, reports and checkpoints do not."""
 
 
 @dataclass
@@ -58,8 +72,10 @@ class TrainingReport:
     """Training time, evaluations included; the time before a resume counts."""
     examples: int = 0
     """Examples seen."""
+    trained: int = 0
+    """Numbers in the trained parameters."""
     stopped: Stopped = "finished"
-    """``failed`` is seen by callbacks only: the error itself is raised."""
+    """``given up`` and ``failed`` are seen by callbacks only: the error itself is raised."""
 
     @property
     def since_improvement(self) -> int:

@@ -16,13 +16,17 @@ from typing import Any, Literal
 
 from flanrec.errors import FlanrecError, SettingsError
 from flanrec.metrics.intervals import PairedDifference, paired_bootstrap
-from flanrec.tuning.space import Space, Value
+from flanrec.tuning.callbacks import GivenUpError
+from flanrec.tuning.pruning import Course
+from flanrec.tuning.space import Space, Value, chosen_of
 from flanrec.tuning.study import Trial, finished, keep, keep_start, opened, propose
 
 logger = logging.getLogger(__name__)
 
 Stopped = Literal["", "minutes", "trials", "space"]
-Measure = Callable[[int, Mapping[str, Value]], Sequence[float]]
+Report = Callable[[str, float, float], None]
+"""Told, on a trial's way, of a stage, the share of its steps that were made, and a value; may raise GivenUpError."""
+Measure = Callable[[int, Mapping[str, Value], Report], Sequence[float]]
 """From the number of a trial and its values: one finite number a user, higher is better."""
 
 
@@ -45,7 +49,7 @@ class Found:
     @property
     def best(self) -> Trial:
         """The trial with the highest mean; of equal ones the earliest."""
-        return max((trial for trial in self.trials if not trial.problem), key=lambda trial: trial.value)
+        return max((trial for trial in self.trials if trial.per_user), key=lambda trial: trial.value)
 
     def gain(self, seed: int = 42) -> PairedDifference:
         """The best against the start, user by user.
@@ -64,6 +68,7 @@ def search_values(
     minutes: float,
     trials: int | None = None,
     seed: int = 42,
+    prune: str | None = None,
     identity: Mapping[str, Any] | None = None,
     resume: bool = False,
     on_trial: Callable[[Found], None] | None = None,
@@ -75,7 +80,8 @@ def search_values(
     space
         What may be chosen.
     start
-        A value for each name of the space; they may lie outside of it.
+        A value for each name of the space; they may lie outside of it. Those of choices that are not made with the
+        others are passed over.
     measure
         What is to be high. Where it raises a `FlanrecError` the trial has failed and the search goes on, unless it is
         the first.
@@ -88,6 +94,8 @@ def search_values(
         Most trials, failed ones and those before a resume included.
     seed
         Decides what is drawn.
+    prune
+        The stage whose reports decide whether a trial is given up (see `median_pruner`); None gives none up.
     identity
         What else decides the measurements, by names that a person can read; a resumed search must have the same.
     resume
@@ -102,12 +110,9 @@ def search_values(
         not asked.
     CheckpointError
         `file` is no study of this kind, or that of another search.
-
-    Notes
-    -----
-    Trials are not pruned: a measurement halfway through a tuning whose rates still fall says little of its end.
     """
     _check(space, minutes, trials)
+    start = chosen_of(space, start)
     facts = {f"start of {name}": value for name, value in start.items()} | dict(identity or {})
     facts |= {f"space of {name}": choice.to_dict() for name, choice in space.items()} | {"seed of the search": seed}
     tell = on_trial or (lambda found: None)
@@ -119,14 +124,14 @@ def search_values(
             logger.info("%s: going on after %d trials", file, len(done))
             tell(Found(tuple(done)))
         else:
-            done.append(_try(0, start, measure))
-            keep_start(study, done[0], space)
+            done.append(_try(0, start, measure, Course()))
+            keep_start(study, done[0], space, prune)
             _announce(done, tell)
         while not (stopped := _why_stop(done, spent + time.monotonic() - began, 60 * minutes, trials)):
             asked = propose(study, space, done, seed)
             if asked is None:
                 return Found(tuple(done), "space")
-            done.append(_try(len(done), asked.params, measure))
+            done.append(_try(len(done), asked.params, measure, Course(asked, prune)))
             keep(study, asked, done[-1])
             _announce(done, tell)
     return Found(tuple(done), stopped)
@@ -151,26 +156,33 @@ def _check(space: Space, minutes: float, trials: int | None) -> None:
 def _why_stop(done: Sequence[Trial], spent: float, budget: float, trials: int | None) -> Stopped:
     if trials is not None and len(done) >= trials:
         return "trials"
-    if spent + statistics.median(trial.seconds for trial in done if not trial.problem) > budget:
+    if spent + statistics.median(trial.seconds for trial in done if trial.per_user) > budget:
         return "minutes"
     return ""
 
 
-def _try(number: int, values: Mapping[str, Value], measure: Measure) -> Trial:
+def _try(number: int, values: Mapping[str, Value], measure: Measure, course: Course) -> Trial:
     began = time.monotonic()
+    measured: tuple[float, ...] = ()
+    problem = pruned = ""
     try:
-        measured, problem = tuple(float(value) for value in measure(number, values)), ""
+        measured = tuple(float(value) for value in measure(number, values, course))
     except FlanrecError as wrong:
         if not number:
             raise
-        measured, problem = (), str(wrong)
-    return Trial(number, dict(values), measured, time.monotonic() - began, problem)
+        if isinstance(wrong, GivenUpError):
+            pruned = str(wrong)
+        else:
+            problem = str(wrong)
+    return Trial(number, dict(values), measured, time.monotonic() - began, problem, pruned, tuple(course.points))
 
 
 def _announce(done: Sequence[Trial], tell: Callable[[Found], None]) -> None:
     found, last = Found(tuple(done)), done[-1]
     if last.problem:
         logger.warning("trial %d failed: %s", last.number, last.problem)
+    elif last.pruned:
+        logger.info("trial %d given up in %.0f s: %s", last.number, last.seconds, last.pruned)
     else:
         logger.info("trial %d: %.4f in %.0f s; the best is %.4f of trial %d", last.number, last.value, last.seconds,
                     found.best.value, found.best.number)  # fmt: skip

@@ -1,18 +1,21 @@
-"""What a search may choose from: a range of numbers or a list of choices for each name."""
+"""What a search may choose from: for each name a range or a list, perhaps only where other choices fell so."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
 
 Value = bool | int | float | str | None
+When = Mapping[str, tuple[Value, ...]]
+"""By the name of another choice, the values of it with which this one is made; all must fit."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Range:
         Draw evenly in the logarithm.
     whole
         Draw whole numbers only.
+    when
+        Only where other choices fell so.
 
     Raises
     ------
@@ -41,6 +46,7 @@ class Range:
     high: float
     log: bool = False
     whole: bool = False
+    when: When = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         told = f"the range from {self.low} to {self.high}"
@@ -62,14 +68,25 @@ class Range:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
+    def draw(self, trial: Trial, name: str) -> float:
+        """A number that the trial's sampler chooses."""
+        if self.whole:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
     def to_dict(self) -> dict[str, Any]:
         """As a space file says it."""
-        return {"low": self.low, "high": self.high, **({"log": True} if self.log else {})}
+        return {"low": self.low, "high": self.high, **({"log": True} if self.log else {}), **_when(self.when)}
 
 
 @dataclass(frozen=True)
 class Choices:
     """One of some values.
+
+    Parameters
+    ----------
+    when
+        Only where other choices fell so.
 
     Raises
     ------
@@ -78,6 +95,7 @@ class Choices:
     """
 
     values: tuple[Value, ...]
+    when: When = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(set(self.values)) < 2:
@@ -92,10 +110,62 @@ class Choices:
 
         return CategoricalDistribution(self.values)
 
+    def draw(self, trial: Trial, name: str) -> Value:
+        """A value that the trial's sampler chooses."""
+        chosen: Value = trial.suggest_categorical(name, self.values)
+        return chosen
+
     def to_dict(self) -> dict[str, Any]:
         """As a space file says it."""
-        return {"choices": list(self.values)}
+        return {"choices": list(self.values), **_when(self.when)}
 
 
 Space = Mapping[str, Range | Choices]
 """By name, what may be chosen."""
+
+
+def ordered(space: Space) -> dict[str, Range | Choices]:
+    """The space with each choice after those that it depends on.
+
+    Raises
+    ------
+    SettingsError
+        A choice depends on one that is not there, on a value that one cannot have, or in a circle on itself.
+    """
+    for name, choice in space.items():
+        for other, values in choice.when.items():
+            if other not in space:
+                raise SettingsError(f"{name} is for some values of {other}, which is not chosen; choose it too")
+            strange = [value for value in values if value not in space[other]]
+            if strange or not values:
+                raise SettingsError(f"{name} is for {other} = {strange or 'nothing'}, which {other} can never be")
+    placed: dict[str, Range | Choices] = {}
+    while len(placed) < len(space):
+        free = {name: one for name, one in space.items() if name not in placed and set(one.when) <= set(placed)}
+        if not free:
+            raise SettingsError(f"{', '.join(name for name in space if name not in placed)} depend on each other")
+        placed |= free
+    return placed
+
+
+def fits(choice: Range | Choices, values: Mapping[str, Value]) -> bool:
+    """Whether a choice is made where others have these values; one that is not made fits nothing."""
+    return all(other in values and values[other] in wanted for other, wanted in choice.when.items())
+
+
+def chosen_of(space: Space, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of some values whose choices are made.
+
+    >>> space = {"method": Choices(("full", "lora")), "rank": Range(1, 8, when={"method": ("lora",)})}
+    >>> chosen_of(space, {"method": "full", "rank": 4}), chosen_of(space, {"method": "lora", "rank": 4})
+    ({'method': 'full'}, {'method': 'lora', 'rank': 4})
+    """
+    kept: dict[str, Value] = {}
+    for name, choice in ordered(space).items():
+        if fits(choice, kept):
+            kept[name] = values[name]
+    return {name: kept[name] for name in space if name in kept}
+
+
+def _when(when: When) -> dict[str, Any]:
+    return {"when": {name: list(values) for name, values in when.items()}} if when else {}

@@ -71,7 +71,7 @@ def accumulate_gradients(
     total, count, failure = 0.0, 0.0, ""
     for number, prepared in batch.slices:
         # Dropout follows (seed, step, slice), so that a resumed run drops the same, in however many processes.
-        torch.manual_seed(_dropout_seed(plan.seed, step, number))
+        torch.manual_seed(dropout_seed(plan.seed, step, number))
         with autocast():
             loss = objective.loss(prepared)
         value = float(loss.total.detach())
@@ -127,7 +127,8 @@ def clip_gradients(parameters: Mapping[str, Tensor], limit: float | None, step: 
     return norm
 
 
-def _dropout_seed(seed: int, step: int, number: int) -> int:
+def dropout_seed(seed: int, step: int, number: int) -> int:
+    """What torch's generator begins with before a slice of a step."""
     return int(np.random.SeedSequence([seed, step, 1 + number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from flanrec.errors import CheckpointError, SettingsError
 from flanrec.tuning.fingerprint import refuse_difference
-from flanrec.tuning.space import Space, Value
+from flanrec.tuning.pruning import Point, median_pruner, places_of
+from flanrec.tuning.space import Space, Value, chosen_of, fits, ordered
 
 if TYPE_CHECKING:
     import optuna
@@ -39,11 +40,15 @@ class Trial:
     number
         From 0, which is the start.
     per_user
-        What was measured, a number a user; empty where the trial failed.
+        What was measured, a number a user; empty where the trial failed or was given up.
     seconds
         How long that took.
     problem
         Why the trial failed, or nothing.
+    pruned
+        Why it was given up halfway, or nothing.
+    curve
+        What it told on its way.
     """
 
     number: int
@@ -51,10 +56,12 @@ class Trial:
     per_user: tuple[float, ...]
     seconds: float
     problem: str = ""
+    pruned: str = ""
+    curve: tuple[Point, ...] = ()
 
     @cached_property
     def value(self) -> float:
-        """The mean over the users; nan where the trial failed."""
+        """The mean over the users; nan where the trial was not measured."""
         return float(np.mean(self.per_user)) if self.per_user else float("nan")
 
 
@@ -110,13 +117,23 @@ def finished(study: optuna.Study, start: Mapping[str, Value]) -> list[Trial]:
     """The trials that were finished, in their order; neither repeats nor those that a kill cut short."""
     records = [(trial.params, trial.user_attrs[_RECORD]) for trial in study.trials if _RECORD in trial.user_attrs]
     return [
-        Trial(number, params if number else dict(start), tuple(told["per_user"]), told["seconds"], told["problem"])
+        Trial(
+            number,
+            params if number else dict(start),
+            tuple(told["per_user"]),
+            told["seconds"],
+            told["problem"],
+            told.get("pruned", ""),
+            tuple(Point(*point) for point in told.get("curve", ())),
+        )
         for number, (params, told) in enumerate(records)
     ]
 
 
 def propose(study: optuna.Study, space: Space, done: Sequence[Trial], seed: int) -> optuna.Trial | None:
     """A trial with values that were not tried yet; None where the sampler only repeats itself.
+
+    A choice that is not made with the others has no value in it.
 
     References
     ----------
@@ -125,17 +142,21 @@ def propose(study: optuna.Study, space: Space, done: Sequence[Trial], seed: int)
     """
     import optuna
 
-    distributions = {name: choice.distribution() for name, choice in space.items()}
+    choices = ordered(space)
     for _ in range(_REPEATS):
         # A new sampler for each trial: a resumed search draws what it would have drawn, and a trial that
         # brought the process down is not drawn again.
         drawn = np.random.SeedSequence([seed, len(study.trials)]).generate_state(1)
         study.sampler = optuna.samplers.TPESampler(n_startup_trials=_FIRST_DRAWS, seed=int(drawn[0]))
-        asked = study.ask(distributions)
+        study.pruner = median_pruner()
+        asked = study.ask()
+        for name, choice in choices.items():
+            if fits(choice, asked.params):
+                choice.draw(asked, name)
         same = next((trial for trial in done if dict(trial.values) == asked.params), None)
         if same is None:
             return asked
-        _close(study, asked, {"per_user": same.per_user, "problem": same.problem})
+        _close(study, asked, _record(same))
     return None
 
 
@@ -146,30 +167,47 @@ def keep(study: optuna.Study, asked: optuna.Trial, trial: Trial) -> None:
     _close(study, asked, record)
 
 
-def keep_start(study: optuna.Study, trial: Trial, space: Space) -> None:
-    """Write down the start. It may lie outside of the space; the sampler learns from what lies inside."""
+def keep_start(study: optuna.Study, trial: Trial, space: Space, decisive: str | None) -> None:
+    """Write down the start, with the points of the decisive stage for others to be held against.
+
+    It may lie outside of the space; the sampler learns from what lies inside.
+    """
+    study.add_trial(frozen(trial, space, {_RECORD: _record(trial)}, places_of(trial.curve, decisive)))
+
+
+def frozen(
+    trial: Trial, space: Space, notes: Mapping[str, Any] | None = None, places: Mapping[int, float] | None = None
+) -> optuna.trial.FrozenTrial:
+    """A measured trial as Optuna keeps it, with those of its values that lie inside the space."""
     import optuna
 
-    inside = {name: value for name, value in trial.values.items() if value in space[name]}
-    study.add_trial(
-        optuna.trial.create_trial(
-            value=trial.value,
-            params=inside,
-            distributions={name: space[name].distribution() for name in inside},
-            user_attrs={_RECORD: _record(trial)},
-        )
+    inside = {name: value for name, value in chosen_of(space, trial.values).items() if value in space[name]}
+    return optuna.trial.create_trial(
+        value=trial.value,
+        params=inside,
+        distributions={name: space[name].distribution() for name in inside},
+        user_attrs=dict(notes or {}),
+        intermediate_values=dict(places or {}),
     )
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    return {"seconds": trial.seconds, "per_user": list(trial.per_user), "problem": trial.problem}
+    return {
+        "seconds": trial.seconds,
+        "per_user": list(trial.per_user),
+        "problem": trial.problem,
+        "pruned": trial.pruned,
+        "curve": [[point.stage, point.share, point.value] for point in trial.curve],
+    }
 
 
 def _close(study: optuna.Study, trial: optuna.Trial | int, record: Mapping[str, Any] | None) -> None:
-    """Tell the state of a trial: complete with its mean, or failed where nothing was measured."""
+    """Tell the state of a trial: complete with its mean, or else pruned or failed."""
     import optuna
 
     if record is None or record["problem"]:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    elif record.get("pruned"):
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     else:
         study.tell(trial, float(np.mean(record["per_user"])))

@@ -64,6 +64,14 @@ class TextQuestions:
             return Question(example.prompt, (example.target,), (weight,))
         raise LeakError(f"{_TRIES} items in a row had title and text contain each other; give items longer texts")
 
+    def sizes(self) -> dict[str, int]:
+        """How many texts each family's questions may be about."""
+        return {
+            "item_from_description": len(self.described),
+            "description_from_item": len(self.described),
+            "review_rating": len(self.reviews),
+        }
+
     @property
     def _naming(self) -> dict[str, str]:
         return {"noun": self.prompter.noun, "nouns": self.prompter.nouns}

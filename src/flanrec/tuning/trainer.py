@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from torch import nn
 
 from flanrec.errors import SettingsError
 from flanrec.tuning.batches import Batch, BatchPlan, batches, resolve_workers
-from flanrec.tuning.callbacks import Callback
+from flanrec.tuning.callbacks import Callback, GivenUpError
 from flanrec.tuning.checkpoints import Checkpoints
+from flanrec.tuning.companions import Companion, add_penalties
 from flanrec.tuning.course import Course
 from flanrec.tuning.fingerprint import refuse_misfits, run_fingerprint
 from flanrec.tuning.interrupts import PoliteInterrupt
@@ -22,7 +24,7 @@ from flanrec.tuning.objective import Weighted
 from flanrec.tuning.optimisers import set_rates
 from flanrec.tuning.parameters import ParameterGroup, trained_parameters
 from flanrec.tuning.processes import Processes, all_processes
-from flanrec.tuning.report import Evaluation, StepRecord, TrainingReport
+from flanrec.tuning.report import Evaluation, Sample, StepRecord, TrainingReport
 from flanrec.tuning.schedule import rate_factor
 from flanrec.tuning.settings import TrainerSettings, resolve_autocast
 from flanrec.tuning.steps import accumulate_gradients, clip_gradients
@@ -54,12 +56,16 @@ class Trainer:
         place if there is an average.
     primary
         The metric of `evaluate` that decides which weights are best; higher is better.
+    samples
+        Called after each `evaluate`, in the first process: what callbacks are shown of its answers.
     folder
         Where ``checkpoints/`` is kept; None keeps none.
     callbacks
         Told of steps, evaluations and the end.
     identity
         Facts that must be the same when a run is resumed, such as the fingerprints of data and backbone.
+    companions
+        Penalties and schedules that go along with the steps.
     processes
         Those that train together; by default those of the launcher.
 
@@ -78,23 +84,30 @@ class Trainer:
         *,
         evaluate: Callable[[], Mapping[str, float]] | None = None,
         primary: str = "",
+        samples: Callable[[], Sequence[Sample]] = tuple,
         folder: Path | None = None,
         callbacks: Sequence[Callback] = (),
         identity: Mapping[str, str] | None = None,
+        companions: Sequence[Companion] = (),
         processes: Processes | None = None,
     ) -> None:
         self.parameters = trained_parameters(groups)
         refuse_misfits(modules, self.parameters, objectives, settings, evaluate is not None, primary, folder)
         self.modules, self.groups, self.objectives, self.settings = modules, groups, objectives, settings
+        self.companions = companions
         self.processes = all_processes() if processes is None else processes
-        self.evaluate, self.primary = evaluate, primary
+        self.evaluate, self.primary, self.samples = evaluate, primary, samples
         self.callbacks = callbacks if self.processes.first else ()
-        self.plan = BatchPlan(objectives, settings.seed, settings.batch_size, settings.accumulation, self.processes)
+        self.plan = BatchPlan(
+            objectives, settings.seed, settings.batch_size, settings.accumulation, self.processes, settings.steps
+        )
         self.device = next(iter(self.parameters.values())).device
         self.autocast = resolve_autocast(settings.autocast, self.device)
-        self.fingerprint = run_fingerprint(settings, groups, objectives, primary, self.autocast, identity or {})
+        self.fingerprint = run_fingerprint(
+            settings, groups, objectives, primary, self.autocast, identity or {}, companions
+        )
         self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep_checkpoints) if folder else None
-        self.course = Course(self.parameters, groups, settings)
+        self.course = Course(self.parameters, groups, settings, companions)
 
     @property
     def report(self) -> TrainingReport:
@@ -119,6 +132,8 @@ class Trainer:
             A loss or gradient is not finite.
         CheckpointError
             The checkpoints are of a run with other settings, or all of them are damaged.
+        GivenUpError
+            A callback does not want the run to go on.
         KeyboardInterrupt
             Raised again after a checkpoint of the last whole step was written.
         """
@@ -133,8 +148,8 @@ class Trainer:
             self.report.stopped = "interrupted"
             self._save_interrupted()
             raise
-        except BaseException:
-            self.report.stopped = "failed"
+        except BaseException as problem:
+            self.report.stopped = "given up" if isinstance(problem, GivenUpError) else "failed"
             raise
         finally:
             self._set_mode(training=False)
@@ -145,8 +160,9 @@ class Trainer:
         return self.report
 
     def _begin(self, resume: bool) -> None:
-        self.course = Course(self.parameters, self.groups, self.settings)
+        self.course = Course(self.parameters, self.groups, self.settings, self.companions)
         self._between_steps = True
+        self.report.trained = sum(parameter.numel() for parameter in self.parameters.values())
         if self.checkpoints is not None:
             kept, fingerprint = self.checkpoints, self.fingerprint
             if resume:
@@ -186,11 +202,14 @@ class Trainer:
         result = accumulate_gradients(
             self.plan, batch, self.parameters, step=step, autocast=self._autocast_block, interrupted=interrupted
         )
+        add_penalties(self.companions)
         norm = clip_gradients(self.parameters, settings.clip_norm, step, result.objective)
         factor = rate_factor(settings.schedule, step, settings.steps, settings.warmup)
         rates = set_rates(self.course.optimiser, self.groups, factor)
         self._between_steps = False
         self.course.optimiser.step()
+        for companion in self.companions:
+            companion.after_step(step)
         if self.course.average is not None:
             self.course.average.update(self.parameters)
         report.steps = step
@@ -223,8 +242,10 @@ class Trainer:
         evaluation = Evaluation(report.steps, metrics, improved)
         report.evaluations.append(evaluation)
         report.seconds = time.monotonic() - self._began
-        for callback in self.callbacks:
-            callback.on_evaluation(evaluation)
+        if self.callbacks:
+            shown = replace(evaluation, samples=self.samples())
+            for callback in self.callbacks:
+                callback.on_evaluation(shown)
 
     def _measured(self) -> dict[str, float]:
         assert self.evaluate is not None

@@ -9,6 +9,7 @@ import torch
 
 from flanrec.artefact import saving
 from flanrec.backbone import Backbone, load_backbone
+from flanrec.backbone.attachments import refuse_attached
 from flanrec.errors import SettingsError
 from flanrec.generation.engines.ctranslate2 import Quantisation
 from flanrec.generation.engines.parity import Gate, Parity, ScoresTitles
@@ -43,10 +44,11 @@ def export_backbone(
     Raises
     ------
     SettingsError
-        The extra of the format is not installed, or the backbone is in another number format.
+        The extra of the format is not installed, the backbone is in another number format, or it carries an adapter.
     CheckpointError
         The result differs too much from the model, and nothing was written; or the folder holds other files.
     """
+    refuse_attached(backbone.model, form)
     if form != "safetensors":
         _refuse_unfit(backbone, form)
     about: dict[str, Any] = {"kind": form, "backbone": backbone.source.name, "weights": backbone.weights_digest()}

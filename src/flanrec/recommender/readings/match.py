@@ -7,35 +7,61 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flanrec.catalogue.demonstrations import Demonstrations
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
 from flanrec.generation import first_token_ids
 from flanrec.generation.engines import Engine
+from flanrec.recommender.asking import NOTHING, Asking
 from flanrec.recommender.calibration import Calibration
 
 
 class MatchReading:
-    """Says how probable it is that a user likes an item."""
+    """Says how probable it is that a user likes an item.
 
-    def __init__(self, engine: Engine, prompter: Prompter, rates: LikeRates, calibration: Calibration) -> None:
+    Parameters
+    ----------
+    demonstrations, shots
+        What gives solved examples, and how many stand before each question.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompter: Prompter,
+        rates: LikeRates,
+        calibration: Calibration,
+        demonstrations: Demonstrations | None = None,
+        shots: int = 0,
+    ) -> None:
         self.engine = engine
         self.prompter = prompter
         self.rates = rates
         self.calibration = calibration
+        self.demonstrations = demonstrations
+        self.shots = shots
         words = prompter.templates[0].wording.words
         self.yes_ids = first_token_ids(engine.tokenizer, [words["yes"]])
         self.no_ids = first_token_ids(engine.tokenizer, [words["no"]])
 
-    def prompts(self, users: Sequence[Person], items: Sequence[int]) -> list[str]:
-        """The question about each pair."""
-        return [
-            self.prompter.word(self.prompter.match(user, int(item))).prompt
-            for user, item in zip(users, items, strict=True)
-        ]
+    def prompts(self, users: Sequence[Person], items: Sequence[int], asking: Asking = NOTHING) -> list[str]:
+        """The question about each pair, worded as is asked, after solved examples where some are asked for."""
+        words = []
+        for at, (user, item) in enumerate(zip(users, items, strict=True)):
+            task = self.prompter.match(user, int(item))
+            question = asking.worded_by(self.prompter, task, at)
+            if self.shots and self.demonstrations is not None:
+                question = self.demonstrations.before(question, task, user, self.shots)
+            words.append(question)
+        return words
 
     def odds(
-        self, users: Sequence[Person], items: Sequence[int], progress: Callable[[int], None] | None = None
+        self,
+        users: Sequence[Person],
+        items: Sequence[int],
+        progress: Callable[[int], None] | None = None,
+        asking: Asking = NOTHING,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Log odds of yes by the like rates, and by the words: float64 [n] each.
 
@@ -48,7 +74,7 @@ class MatchReading:
                 progress(len(users))
             return rule, np.zeros(len(users))
         words = self.engine.yes_no_logits(
-            self.prompts(users, items), None, self.yes_ids, self.no_ids, progress=progress
+            self.prompts(users, items, asking), None, self.yes_ids, self.no_ids, progress=progress
         )
         return rule, words.astype(np.float64)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flanrec.catalogue.demonstrations import Demonstrations
 from flanrec.catalogue.people import Person
 from flanrec.catalogue.prompter import Prompter
+from flanrec.errors import SettingsError
 from flanrec.generation import Normalisation
 from flanrec.generation.engines import Engine
 from flanrec.recommender.asking import NOTHING, Asking, each_asking
@@ -16,20 +18,49 @@ from flanrec.recommender.lists import Floats, Ints
 
 
 class WordReading:
-    """Spells titles under the catalogue's trie."""
+    """Spells titles under the catalogue's trie.
 
-    def __init__(self, engine: Engine, prompter: Prompter, num_beams: int, max_nodes: int = 0) -> None:
+    Parameters
+    ----------
+    demonstrations, shots
+        What gives solved examples, and how many stand before each question unless it says so itself.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompter: Prompter,
+        num_beams: int,
+        max_nodes: int = 0,
+        demonstrations: Demonstrations | None = None,
+        shots: int = 0,
+    ) -> None:
         self.engine = engine
         self.prompter = prompter
         self.num_beams = num_beams
         self.max_nodes = max_nodes
+        self.demonstrations = demonstrations
+        self.shots = shots
 
     def prompts(self, users: Sequence[Person], asking: Asking | Sequence[Asking] = NOTHING) -> list[str]:
-        """The instruction of each user, its history in words."""
+        """The instruction of each user, its history in words, after solved examples where some are asked for.
+
+        Raises
+        ------
+        SettingsError
+            Examples are asked for, and there is nobody to take them from, or no room.
+        """
         words = []
         for at, (user, said) in enumerate(zip(users, each_asking(asking, len(users)), strict=True)):
             task = self.prompter.sequential(user, wish=said.wish, avoid=said.avoid)
-            words.append(said.worded_by(self.prompter, task, at))
+            question = said.worded_by(self.prompter, task, at)
+            shots = self.shots if said.shots is None else said.shots
+            if not shots:
+                words.append(question)
+            elif self.demonstrations is None:
+                raise SettingsError(f"{shots} solved examples are asked for, but nobody is there to take them of")
+            else:
+                words.append(self.demonstrations.before(question, task, user, shots))
         return words
 
     def top(

@@ -20,6 +20,7 @@ from flanrec.recommender.settings import RecommenderSettings, TeacherName
 from flanrec.tuning.callbacks import Callback
 from flanrec.tuning.examples import Examples
 from flanrec.tuning.teaching import Teacher
+from flanrec.tuning.tutoring import Tutor
 
 Callbacks = Callable[[str], Sequence[Callback]]
 """From the name of a stage, who is told of its progress."""
@@ -43,6 +44,8 @@ class Material:
         float32, the rating of each user's first validation event, nan where there is none.
     examples
         Instructions of the caller's own.
+    tutor
+        The larger T5 that this one is distilled from.
     """
 
     train: Dataset
@@ -56,6 +59,7 @@ class Material:
     settings: RecommenderSettings
     identity: dict[str, str]
     examples: Examples | None = None
+    tutor: Tutor | None = None
 
     @classmethod
     def gather(

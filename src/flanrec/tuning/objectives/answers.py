@@ -15,7 +15,7 @@ from torch.nn import functional
 from flanrec.backbone import Backbone
 from flanrec.backbone.used_rows import head_rows
 from flanrec.tuning.objective import LossSum
-from flanrec.tuning.packing import Asked, answer_states, asked
+from flanrec.tuning.packing import Asked, answer_states, asked, said_weights
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,18 @@ class AnswerObjective:
         together = asked(self.backbone, [example.prompt for example in examples], answers, weights, self.max_length)
         return prepared_answers(together, self.rows, float(sum(sum(example.weights) for example in examples)))
 
+    def predict(self, prepared: PreparedAnswers) -> Tensor:
+        """The log-probability of every token at every place that is said: float32 [n_tokens, n_rows]."""
+        return answer_predictions(self.backbone, prepared)
+
+    def place_weights(self, prepared: PreparedAnswers) -> Tensor:
+        """The weight of each said token."""
+        return said_weights(prepared.asked)
+
+    def judge(self, predicted: Tensor, prepared: PreparedAnswers) -> LossSum:
+        """As `loss`, of predictions."""
+        return judged_answers(predicted, prepared, self.smoothing)
+
     def loss(self, prepared: PreparedAnswers) -> LossSum:
         """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
         return answer_loss(self.backbone, prepared, self.smoothing)
@@ -136,13 +148,25 @@ def prepared_answers(asked: Asked, rows: NDArray[np.int64] | None, weight: float
 
 def answer_loss(backbone: Backbone, prepared: PreparedAnswers, smoothing: float = 0.0) -> LossSum:
     """The weighted cross-entropy over all answers; the count is their total weight."""
-    packed, model = prepared.asked.packed, backbone.model
+    return judged_answers(answer_predictions(backbone, prepared), prepared, smoothing)
+
+
+def answer_predictions(backbone: Backbone, prepared: PreparedAnswers) -> Tensor:
+    """The log-probability of every token at every place that is said: float32 [n_tokens, n_rows]."""
+    model = backbone.model
     states = answer_states(backbone, prepared.asked)
     if prepared.rows is None:
-        logits = model.get_output_embeddings()(states).float()
+        logits: Tensor = model.get_output_embeddings()(states)
     else:
         head = head_rows(model, prepared.rows.to(states.device))
-        logits = functional.linear(states, head.to(states.dtype)).float()
-    labels, weights = (one.to(states.device) for one in (prepared.labels, packed.weights[packed.said]))
-    losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        logits = functional.linear(states, head.to(states.dtype))
+    return logits.float().log_softmax(dim=1)
+
+
+def judged_answers(predicted: Tensor, prepared: PreparedAnswers, smoothing: float = 0.0) -> LossSum:
+    """The weighted cross-entropy of log-probabilities; the count is the answers' total weight."""
+    labels, weights = (one.to(predicted.device) for one in (prepared.labels, said_weights(prepared.asked)))
+    losses = functional.nll_loss(predicted, labels, reduction="none")
+    if smoothing:
+        losses = (1 - smoothing) * losses - smoothing * predicted.mean(dim=1)
     return LossSum((losses * weights).sum(), prepared.weight)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from flanrec.backbone import Backbone
 from flanrec.tuning.examples import Examples
 from flanrec.tuning.objective import LossSum
-from flanrec.tuning.objectives.answers import PreparedAnswers, answer_loss, prepared_answers
-from flanrec.tuning.packing import asked_tokens
+from flanrec.tuning.objectives.answers import (
+    PreparedAnswers,
+    answer_loss,
+    answer_predictions,
+    judged_answers,
+    prepared_answers,
+)
+from flanrec.tuning.packing import asked_tokens, said_weights
 
 
 class ExampleObjective:
@@ -27,10 +34,18 @@ class ExampleObjective:
     name = "examples"
     apart = True
 
-    def __init__(self, backbone: Backbone, examples: Examples, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        examples: Examples,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        smoothing: float = 0.0,
+    ) -> None:
         self.backbone = backbone
         self.examples = examples
         self.rows = rows
+        self.smoothing = smoothing
 
     def draw(self, rng: np.random.Generator, size: int) -> list[int]:
         """Draw numbers of examples."""
@@ -43,6 +58,18 @@ class ExampleObjective:
         together = asked_tokens(self.backbone, prompts, [[target] for target in targets], weights)
         return prepared_answers(together, self.rows, float(len(examples)))
 
+    def predict(self, prepared: PreparedAnswers) -> Tensor:
+        """The log-probability of every token at every place that is said: float32 [n_tokens, n_rows]."""
+        return answer_predictions(self.backbone, prepared)
+
+    def place_weights(self, prepared: PreparedAnswers) -> Tensor:
+        """The weight of each said token."""
+        return said_weights(prepared.asked)
+
+    def judge(self, predicted: Tensor, prepared: PreparedAnswers) -> LossSum:
+        """As `loss`, of predictions."""
+        return judged_answers(predicted, prepared, self.smoothing)
+
     def loss(self, prepared: PreparedAnswers) -> LossSum:
         """Sum the cross-entropy over the targets; the count is their number."""
-        return answer_loss(self.backbone, prepared)
+        return answer_loss(self.backbone, prepared, self.smoothing)

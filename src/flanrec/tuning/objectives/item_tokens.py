@@ -101,6 +101,9 @@ class ItemTokenObjective:
     teacher
         Whose expectation is taught at every position, beside what came, in the share `trust`: under a wish among the
         items that fit it, so that every position is an answer. The loss is then the divergence from it.
+    places
+        Of each user, the places of the events that are asked about: int64, rising. Each window then has one of them,
+        and asks about no other events. By default all are.
 
     References
     ----------
@@ -127,11 +130,14 @@ class ItemTokenObjective:
         smoothing: float = 0.0,
         teacher: Teacher | None = None,
         trust: float = 0.8,
+        places: Sequence[NDArray[np.int64]] | None = None,
     ) -> None:
         self.tokens = tokens
         self.encoder = encoder
         self.prompter = prompter
-        self.users = [user for user in users if len(user.items) >= 2]
+        usable = [at for at, user in enumerate(users) if len(user.items) >= 2 and (places is None or len(places[at]))]
+        self.users = [users[at] for at in usable]
+        self.places = None if places is None else [places[at] for at in usable]
         self.facets = facets
         self.wishes = wishes if len(facets.names) else 0.0
         self.aversions = aversions
@@ -150,17 +156,26 @@ class ItemTokenObjective:
             chosen = rng.choice(len(self.users), size=size, replace=False)
         else:
             chosen = rng.integers(len(self.users), size=size)
-        return [self._window(self.users[int(user)], rng) for user in chosen]
+        return [
+            self._window(self.users[int(user)], None if self.places is None else self.places[int(user)], rng)
+            for user in chosen
+        ]
 
-    def _window(self, user: Person, rng: np.random.Generator) -> Window:
+    def _window(self, user: Person, places: NDArray[np.int64] | None, rng: np.random.Generator) -> Window:
         width = self.tokens.settings.window
         count = len(user.items)
-        end = count if count <= width + 1 or rng.random() < 0.3 else int(rng.integers(width + 1, count + 1))
+        if places is None:
+            end = count if count <= width + 1 or rng.random() < 0.3 else int(rng.integers(width + 1, count + 1))
+        else:
+            place = int(rng.choice(places))
+            end = int(rng.integers(place + 1, min(count, place + width) + 1))
         first = max(0, end - width - 1)
         items = user.items[first : end - 1]
         targets = user.items[first:end].copy()
         if first > 0:  # what comes after nothing is asked only where nothing came before
             targets[0] = _NOT_ASKED
+        if places is not None:
+            targets[~np.isin(np.arange(first, end), places)] = _NOT_ASKED
         language = int(rng.integers(len(self.prompter.templates)))
         wish, avoid, fitting = "", "", np.ones(self.tokens.n_items, dtype=bool)
         if rng.random() < self.wishes:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from flanrec.backbone import Backbone
 from flanrec.backbone.used_rows import head_rows
 from flanrec.tuning.objective import LossSum
-from flanrec.tuning.packing import Asked, answer_states, asked
+from flanrec.tuning.packing import Asked, answer_states, asked, said_weights
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class MatchObjective:
             torch.tensor([float(example.liked) for example in examples]),
         )
 
-    def loss(self, prepared: PreparedJudgements) -> LossSum:
-        """Sum the binary cross-entropy over the pairs."""
+    def predict(self, prepared: PreparedJudgements) -> Tensor:
+        """The log-probabilities of yes and of no, offsets included: float32 [n_pairs, 2]."""
         device = self.backbone.device
         states = answer_states(self.backbone, prepared.asked)
         rows = head_rows(self.backbone.model, torch.tensor(self.yes_ids + self.no_ids, device=device))
@@ -98,5 +98,17 @@ class MatchObjective:
         yes = both[:, : len(self.yes_ids)].logsumexp(dim=1)
         no = both[:, len(self.yes_ids) :].logsumexp(dim=1)
         odds = yes - no + prepared.offsets.to(device)
-        total = functional.binary_cross_entropy_with_logits(odds, prepared.liked.to(device), reduction="sum")
-        return LossSum(total, float(len(prepared.liked)))
+        return functional.logsigmoid(torch.stack([odds, -odds], dim=1))
+
+    def place_weights(self, prepared: PreparedJudgements) -> Tensor:
+        """All pairs count alike."""
+        return said_weights(prepared.asked)
+
+    def judge(self, predicted: Tensor, prepared: PreparedJudgements) -> LossSum:
+        """As `loss`, of predictions."""
+        liked = prepared.liked.to(predicted.device)
+        return LossSum(-(liked * predicted[:, 0] + (1 - liked) * predicted[:, 1]).sum(), float(len(liked)))
+
+    def loss(self, prepared: PreparedJudgements) -> LossSum:
+        """Sum the binary cross-entropy over the pairs."""
+        return self.judge(self.predict(prepared), prepared)

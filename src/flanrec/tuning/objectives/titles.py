@@ -19,7 +19,7 @@ from flanrec.catalogue.closed import ClosedRows
 from flanrec.catalogue.trie import TitleTrie
 from flanrec.tuning.objective import LossSum
 from flanrec.tuning.objectives.answers import Question
-from flanrec.tuning.packing import Asked, answer_states, asked
+from flanrec.tuning.packing import Asked, answer_states, asked, said_weights
 
 # A log-probability that stands for -inf, which times a target of zero is not zero.
 _NEVER = -1e4
@@ -121,22 +121,40 @@ class TitleObjective:
             float(sum(map(sum, weights))),
         )
 
-    def loss(self, prepared: PreparedTitles) -> LossSum:
-        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+    def predict(self, prepared: PreparedTitles) -> Tensor:
+        """The log-probability of each of the trie's tokens at every place that is said: float32 [n_tokens, n_used].
+
+        Tokens that the trie does not allow have `_NEVER`.
+        """
         states = answer_states(self.backbone, prepared.asked)
         head = head_rows(self.backbone.model, self._tokens)
-        forks, packed = prepared.forks, prepared.asked.packed
-        fork, branch, prior, target, of_token = (
-            one.to(states.device, non_blocking=True)
-            for one in (forks.fork, forks.branch, forks.prior, forks.target, forks.of_token)
-        )
-        shape = forks.n_forks, len(self._tokens)
-        priors = torch.full(shape, -math.inf, device=states.device).index_put_((fork, branch), prior)
-        targets = torch.zeros(shape, device=states.device).index_put_((fork, branch), target)
-        logits = functional.linear(states, head.to(states.dtype)).float() + priors[of_token]
-        losses = -(targets[of_token] * logits.log_softmax(dim=1).clamp(min=_NEVER)).sum(dim=1)
-        weights = packed.weights[packed.said].to(states.device)
+        forks = prepared.forks
+        priors = self._spread(forks, forks.prior, -math.inf, states.device)
+        logits = functional.linear(states, head.to(states.dtype)).float() + priors
+        return logits.log_softmax(dim=1).clamp(min=_NEVER)
+
+    def place_weights(self, prepared: PreparedTitles) -> Tensor:
+        """The weight of each said token."""
+        return said_weights(prepared.asked)
+
+    def judge(self, predicted: Tensor, prepared: PreparedTitles) -> LossSum:
+        """As `loss`, of predictions."""
+        forks = prepared.forks
+        losses = -(self._spread(forks, forks.target, 0.0, predicted.device) * predicted).sum(dim=1)
+        weights = self.place_weights(prepared).to(predicted.device)
         return LossSum((losses * weights).sum() - forks.certain, prepared.weight)
+
+    def loss(self, prepared: PreparedTitles) -> LossSum:
+        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+        return self.judge(self.predict(prepared), prepared)
+
+    def _spread(self, forks: Forks, values: Tensor, elsewhere: float, device: torch.device) -> Tensor:
+        """Values of open branches as each said token meets them: float32 [n_tokens, n_used]."""
+        fork, branch, given, of_token = (
+            one.to(device, non_blocking=True) for one in (forks.fork, forks.branch, values, forks.of_token)
+        )
+        table = torch.full((forks.n_forks, len(self._tokens)), elsewhere, device=device)
+        return table.index_put_((fork, branch), given)[of_token]
 
     def _forks(self, examples: list[Question], rows: list[NDArray[np.int64]]) -> Forks:
         """The forks on the way to each example's answers, which are given as rows of the trie."""

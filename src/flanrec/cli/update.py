@@ -1,0 +1,189 @@
+"""``flanrec update``: a saved recommender learns what arrived since."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import polars as pl
+import typer
+
+from flanrec.cli.common import load_model, print_frame, print_json
+from flanrec.cli.config import ConfigOption
+from flanrec.cli.options import DeviceOption, JsonOption, ModelOption, Rows, grouped, table_option
+from flanrec.cli.run_folders import refuse_unusable, tidy, told_of_interruption
+from flanrec.data.addresses import TableAddress
+from flanrec.errors import SettingsError
+
+if TYPE_CHECKING:
+    from flanrec.recommender import UpdateReport, UpdateSettings
+
+
+class PenaltyName(StrEnum):
+    """What holds the weights near where they were."""
+
+    none = "none"
+    l2_sp = "l2_sp"
+    ewc = "ewc"
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The tables of what arrived."""
+
+    interactions: Annotated[
+        TableAddress, table_option("--interactions", "New interactions: a file, or postgresql://...")
+    ]
+    items: Annotated[TableAddress | None, table_option("--items", "Items that are new.")] = None
+    users: Annotated[TableAddress | None, table_option("--users", "Users that are new, with their attributes.")] = None
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How it is learnt, and what the result must pass."""
+
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=0, help="Updates of the T5; by default a tenth of those it was fitted with."),
+    ] = None
+    passes: Annotated[
+        float | None, typer.Option("--passes", min=0, help="Windows drawn for each user with new events.")
+    ] = None
+    words_rate: Annotated[
+        float | None, typer.Option("--words-rate", help="Learning rate of the T5, as a share of the fit's.")
+    ] = None
+    tokens_rate: Annotated[
+        float | None, typer.Option("--tokens-rate", help="Learning rates of the item tokens, likewise.")
+    ] = None
+    replay: Annotated[float | None, typer.Option("--replay", help="Share of old events among the examples.")] = None
+    penalty: Annotated[
+        PenaltyName | None, typer.Option("--penalty", help="What holds the weights near where they were.")
+    ] = None
+    strength: Annotated[float | None, typer.Option("--strength", help="Of the penalty.")] = None
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", help="Share of NDCG@10 on old events that may be lost.")
+    ] = None
+    level: Annotated[float | None, typer.Option("--level", help="How sure a loss must be to count, such as 0.95.")] = (
+        None
+    )
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Decides every draw.")] = None
+
+    def settings(self) -> UpdateSettings:
+        """The settings with what the options change.
+
+        Raises
+        ------
+        SettingsError
+            A value cannot work.
+        """
+        from pydantic import ValidationError
+
+        from flanrec.recommender import UpdateSettings
+
+        penalty = None if self.penalty is None else self.penalty.value
+        given: dict[str, Any] = {
+            "words": _given(steps=self.steps, rate=self.words_rate),
+            "tokens": _given(passes=self.passes, rate=self.tokens_rate),
+            "penalty": _given(kind=penalty, strength=self.strength),
+            "gate": _given(tolerance=self.tolerance, level=self.level),
+        }
+        try:
+            return UpdateSettings.model_validate(given | _given(replay=self.replay, seed=self.seed))
+        except ValidationError as problem:
+            wrong = "; ".join(
+                f"{'.'.join(map(str, error['loc']))} is {error['input']!r}: {error['msg']}"
+                for error in problem.errors()
+            )
+            raise SettingsError(f"settings cannot be used: {wrong}") from problem
+
+
+@grouped
+def update(
+    model: ModelOption,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to save the updated recommender into; may be the model's.")
+    ],
+    arrived: Arrived,
+    rows: Rows,
+    learning: Learning,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints and curves; by default OUT with .update behind it.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoints of an interrupted update.")
+    ] = False,
+    keep_checkpoints: Annotated[
+        bool, typer.Option("--keep-checkpoints", help="Keep the checkpoints after success.")
+    ] = False,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Teach a saved recommender new users, items and interactions, unless held-out events speak against it."""
+    folder = runs if runs is not None else out.with_name(f"{out.name}.update")
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        refuse_unusable(out, folder, resume)
+    else:
+        logging.getLogger("flanrec").setLevel(logging.WARNING)
+    settings = learning.settings()
+    recommender = load_model(model, device)
+    from flanrec.distributed.watching import facts_of, watching
+    from flanrec.tuning import Tracking, parted
+
+    try:
+        with watching(
+            folder, Tracking(), lambda: facts_of(recommender, recommender.parts.dataset), resume=resume
+        ) as told:
+            report = recommender.update(
+                arrived.interactions, arrived.items, arrived.users, settings=settings, folder=folder, resume=resume,
+                callbacks=told, on_bad_rows=rows.policy, rejects=rows.rejects,
+            )  # fmt: skip
+            if report.changed or (report.accepted and out.resolve() != model.resolve()):
+                recommender.save_pretrained(out)
+    except KeyboardInterrupt:
+        if first:
+            typer.echo(told_of_interruption(folder), err=True)
+        raise
+    parted()
+    if not first:
+        return
+    if not keep_checkpoints:
+        tidy(folder)
+    _tell(report, model, out, folder, as_json)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _tell(report: UpdateReport, model: Path, out: Path, folder: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"model": str(out if report.accepted else model), "curves": str(folder)} | report.to_dict())
+        return
+    known = f", {report.repeated:,} known already" if report.repeated else ""
+    typer.echo(
+        f"arrived: {report.interactions:,} interactions{known}, {report.users:,} new users, {report.items:,} new items"
+    )
+    if report.checks:
+        shown = [
+            {
+                "reading": check.reading, "events": f"{check.count:,} {check.events}", "NDCG@10 before": check.before,
+                "after": check.after, "difference": f"{check.low:+.4f} to {check.high:+.4f}",
+                "": "passed" if check.passed else "refused",
+            }
+            for check in report.checks
+        ]  # fmt: skip
+        print_frame(pl.DataFrame(shown), "events that neither model has learnt")
+    for choice in report.choices:
+        typer.echo(choice.to_text())
+    if not report.accepted:
+        typer.echo(f"refused: the update would make it worse. {model} stays as it is, and nothing was written to {out}")
+    elif not report.changed:
+        typer.echo(f"nothing is new; the model in {out} is as it was")
+    else:
+        typer.echo(f"accepted: saved in {out}")
