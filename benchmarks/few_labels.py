@@ -10,7 +10,8 @@ slow: NDCG@10 and its interval are of the users a row was asked for, differences
 
 Rows: popularity among the n users; the T5 before tuning, which spells titles without an example (zero-shot) and after
 solved examples of the n users (few-shot); and of the recommender that is fitted on the n users item tokens, generation
-and the fused ranking. Fits, checkpoints and finished rows are kept in ``--runs``: a run that is killed goes on there.
+and the fused ranking. Fits, checkpoints and finished rows are kept in ``--runs``: a run that is killed goes on there,
+and the seconds of its fit are then those of the last part.
 """
 
 from __future__ import annotations

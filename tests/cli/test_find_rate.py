@@ -34,8 +34,10 @@ def test_it_says_where_the_loss_falls_and_writes_the_curve(flanrec: Flanrec, log
     assert table["rate"][0] == pytest.approx(1e-5)
     assert told["steepest"] in table["rate"]
     assert told["lowest"] < told["untrained"]
-    assert told["settings"]["tokens.learning_rate"] == told["steepest"]
-    assert told["settings"]["tokens.vector_rate"] == pytest.approx(2 * told["steepest"])
+    for name in ("steepest", "tenth_of_lowest"):
+        rate = told["settings"][name]["tokens.learning_rate"]
+        assert rate == pytest.approx(told[name])
+        assert told["settings"][name]["tokens.vector_rate"] == pytest.approx(2 * rate)
     texts = [text.text for text in ElementTree.parse(plot).iter("{http://www.w3.org/2000/svg}text")]
     assert "tokens.learning_rate" in texts
 

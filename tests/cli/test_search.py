@@ -40,6 +40,9 @@ def test_it_writes_settings_that_train_takes_and_a_row_a_trial(
     assert told["best"]["ndcg@10"] >= told["start"] == told["trials"][0]["ndcg@10"]
     assert told["gain"]["low"] <= told["gain"]["value"] <= told["gain"]["high"]
     assert "flanrec evaluate" in told["caution"]
+    assert (told["reading"], told["importances"]) == ("fused", {})
+    assert [(trial["given_up"], trial["curve"]) for trial in told["trials"]] == [("", [])] * 2
+    assert pl.read_csv(out / "curves.csv").height == 0
     assert "RDB" not in said.err
     table = pl.read_csv(out / "trials.csv")
     assert table.columns[:3] == ["trial", "ndcg@10", "seconds"]
@@ -108,6 +111,8 @@ def test_wrong_usage_ends_with_2(flanrec: Flanrec, log: list[object], tmp_path: 
     (tmp_path / "file").write_text("mine")
     assert "is a file" in flanrec("search", *log, "--out", tmp_path / "file", "--minutes", "1").err
     assert "--minutes" in flanrec("search", *log, "--out", tmp_path / "out").err
+    own = flanrec("search", *log, "--out", tmp_path / "out", "--minutes", "1", "--reading", "generate")
+    assert (own.code, "fast tunes nothing that generate reads" in own.err) == (2, True)
     zero = flanrec("search", *log, "--out", tmp_path / "out", "--minutes", "0")
     assert (zero.code, "minutes is 0" in zero.err) == (2, True)
 
@@ -119,3 +124,28 @@ def test_without_optuna_the_extra_is_named_before_any_work(
     said = flanrec("search", *log, "--out", tmp_path / "out", "--minutes", "1")
     assert (said.code, said.err) == (2, "flanrec: Optuna is not installed: pip install 'flanrec[search]'.\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_language_models_own_lists_can_be_what_is_measured(
+    flanrec: Flanrec, log: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORDS__STEPS": 2, "WORDS__BATCH_SIZE": 1, "VALIDATION_USERS": 4, "SEARCH_NODES": 0}.items():
+        monkeypatch.setenv(f"FLANREC_{name}", str(value))
+    monkeypatch.setenv("FLANREC_NUM_BEAMS", "2")
+    space, out = tmp_path / "space.toml", tmp_path / "found"
+    space.write_text(
+        '[space."words.method"]\nchoices = ["ia3", "lora"]\n\n'
+        '[space."words.rank"]\nlow = 1\nhigh = 2\nwhen = { "words.method" = ["lora"] }\n'
+    )
+    log[log.index("fast")] = "balanced"
+    said = flanrec("search", *log, "--out", out, "--minutes", "5", "--trials", "2", "--space", space,
+                   "--reading", "generate")  # fmt: skip
+    assert said.code == 0, said.err
+    told = json.loads((out / "search.json").read_text())
+    assert told["metric"].startswith("ndcg@10 of the reading generate")
+    first, second = (trial["settings"] for trial in told["trials"])
+    assert first == {"words.method": "full"}
+    assert ("words.rank" in second) == (second["words.method"] == "lora")
+    assert [point["share"] for point in told["trials"][0]["curve"]] == [0.5, 1.0]
+    assert "what matters is said from 10 measured trials on" in said.out
+    assert tomllib.loads((out / "best.toml").read_text())["settings"]["words"]["evaluate_every"] == 1

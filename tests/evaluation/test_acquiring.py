@@ -12,32 +12,31 @@ from flanrec.evaluation.acquiring import category_vectors, measure_items, measur
 
 @pytest.fixture(scope="module")
 def divided() -> Dataset:
-    """300 users of two tastes, known by items 0 to 9, which half of them met; items 10 to 69 say nothing.
-
-    Who met item 0, and with it most of 0 to 9, ends with an item of 70 to 74; the others with one of 75 to 79.
-    """
+    """300 users of two tastes: most of items 0 to 9, or of 10 to 19, and eight of 60 items that say nothing."""
     rng = np.random.default_rng(5)
-    events = []
-    for user in range(300):
-        side = user % 2
-        first = [int(item) for item in np.flatnonzero(rng.random(10) < 0.95)] if side == 0 else []
-        noise = (10 + rng.choice(60, 8, replace=False)).tolist()
-        history = rng.permutation([*first, *noise]).tolist()
-        events += [(user, item, at) for at, item in enumerate([*history, 70 + 5 * side + int(rng.integers(5))])]
-    users, items, times = zip(*events, strict=True)
+    events = [
+        (user, int(item))
+        for user in range(300)
+        for item in (
+            *(10 * (user % 2) + np.flatnonzero(rng.random(10) < 0.9)),
+            *(20 + rng.choice(60, 8, replace=False)),
+        )
+    ]
+    users, items = zip(*events, strict=True)
     titles = [f"Title {chr(65 + item // 9)}{chr(65 + item % 9)}" for item in range(80)]
-    return Dataset.from_frames(
-        {"user_id": users, "item_id": items, "timestamp": [1_000_000_000 + at for at in times]},
-        {"item_id": list(range(80)), "title": titles},
-    )
+    return Dataset.from_frames({"user_id": users, "item_id": items}, {"item_id": list(range(80)), "title": titles})
 
 
-def test_items_that_divide_teach_more_than_random_ones(divided: Dataset) -> None:
-    found = measure_items(divided, 5, balance=0.0, draws=20)
+@pytest.mark.parametrize("against", ["answers", "questions"])
+def test_items_that_divide_teach_more_than_random_ones(divided: Dataset, against: str) -> None:
+    found = measure_items(divided, 4, against=against, draws=5)  # type: ignore[arg-type]
     assert found.difference.low > 0
     assert found.chosen.value > found.before.value
-    assert found.answered[0] > found.answered[1] > 0
+    assert (found.answered[0] == found.answered[1]) == (against == "answers")
     assert found.to_dict()["difference"]["p_value"] < 0.05
+    popular = measure_items(divided, 4, against="popular")
+    assert "the most popular items" in popular.metric
+    assert popular.chosen == found.chosen
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +83,10 @@ def test_more_questions_than_ratings_are_refused(small_dataset: Dataset, unrated
 
 @pytest.mark.slow
 def test_what_choosing_is_worth_on_movielens() -> None:
-    """As docs/tuning.md tells: items for new users beat random ones."""
-    found = measure_items(load_dataset("ml-100k"), 10)
-    assert found.answered[0] > found.answered[1]
-    assert found.difference.low > 0
+    """As docs/tuning.md tells: items beat as many random answers, and pairs are no better than random ones."""
+    movies = load_dataset("ml-100k")
+    assert measure_items(movies, 10).difference.low > 0
+    assert measure_items(movies, 10, against="questions").difference.low > 0
+    pairs = measure_pairs(movies, 500, draws=3)
+    assert pairs.chosen.high < pairs.before.value
+    assert pairs.difference.low < 0 < pairs.difference.high

@@ -11,7 +11,7 @@ import pytest
 from flanrec.data import Dataset
 from flanrec.errors import SettingsError
 from flanrec.recommender import Calibration, Recommender
-from flanrec.recommender.acquisition import ask_next, choose, entropy, item_information, taste_vectors
+from flanrec.recommender.acquisition import ask_next, choose, entropy, taste_vectors
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +45,6 @@ def test_a_taste_is_the_mean_of_what_somebody_met(silent: Recommender) -> None:
     np.testing.assert_allclose(tastes, [[0.5] * 4, [0.0] * 4])
 
 
-def test_items_that_divide_those_who_know_them_tell_most(small_dataset: Dataset) -> None:
-    log = Dataset.from_frames(
-        {"user_id": [1, 2, 3, 4, 1, 2, 3, 4, 1, 2], "item_id": [7] * 4 + [8] * 4 + [9] * 2,
-         "rating": [5.0, 5.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 1.0, 5.0]},
-        {"item_id": [7, 8, 9, 10], "title": ["Ash", "Birch", "Cedar", "Dogwood"]},
-    ).sequences()  # fmt: skip
-    told = item_information(log, 4.0)
-    assert told.tolist() == pytest.approx([np.log(5), 0.0, np.log(3), 0.0])
-    met = item_information(replace(log, ratings=np.full_like(log.ratings, np.nan)), 4.0)
-    assert met.tolist() == pytest.approx([0.0, 0.0, 1.0, 0.0]), "whether they met it is a question for half of them"
-
-
 @pytest.mark.parametrize("by", ["pairs", "users", "items"])
 def test_questions_are_the_same_every_time_and_none_is_asked_twice(silent: Recommender, by: str) -> None:
     first, again = (ask_next(silent, 8, by, pool=200) for _ in range(2))  # type: ignore[arg-type]
@@ -88,17 +76,6 @@ def test_unrated_events_are_asked_about_first(silent: Recommender, small_dataset
     assert found.join(unrated, on=["user_id", "item_id"], how="semi").height == 6
 
 
-def test_more_balance_makes_questions_less_alike(silent: Recommender) -> None:
-    texts = silent.parts.unit_texts
-
-    def alikeness(balance: float) -> float:
-        found = ask_next(silent, 8, "items", balance=balance)
-        vectors = texts[[silent.parts.catalogue.index_of(item) for item in found["item_id"]]]
-        return float((vectors @ vectors.T)[np.triu_indices(8, 1)].max())
-
-    assert alikeness(0.9) < alikeness(0.0)
-
-
 def test_strangers_can_be_asked_and_only_those_named(silent: Recommender) -> None:
     found = ask_next(silent, 9, "users", users=["u3", "stranger", "u3"], pool=20)
     assert sorted(found["user_id"]) == ["stranger", "u3"]
@@ -111,7 +88,8 @@ def test_items_that_all_named_users_met_are_not_asked_about(silent: Recommender)
     person = silent.people(["u6"])[0]
     found = ask_next(silent, 30, "items", users=["u6"])
     met = {silent.parts.catalogue.item_ids[item] for item in person.items}
-    assert set(found["item_id"]) == set(silent.parts.catalogue.item_ids) - met
+    touched = {f"i{item}" for item in range(28)}
+    assert set(found["item_id"]) == touched - met
 
 
 def test_the_words_of_the_t5_are_heard_where_they_weigh(fitted: Recommender) -> None:

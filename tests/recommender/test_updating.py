@@ -33,7 +33,8 @@ ITEM = {"item_id": ["i40"], "title": ["Gneiss Harbour (2020)"], "category": [["C
 
 
 def quick(**changes: Any) -> UpdateSettings:
-    return UpdateSettings.model_validate({"gate": {"users": 20, "generation_users": 4}} | changes)
+    """Few events are asked about, of which a few tuning steps may lose some."""
+    return UpdateSettings.model_validate({"gate": {"users": 20, "generation_users": 4, "tolerance": 0.9}} | changes)
 
 
 def circle(users: int, events: int = 6, start: int = 1_500_000_000) -> dict[str, list[Any]]:
@@ -64,7 +65,7 @@ def learner(small_dataset: Dataset, short_settings: RecommenderSettings, fresh_b
     """Item tokens tuned a little, the T5 as it is. Shared: update copies only."""
     changes = {
         "words": short_settings.words.model_copy(update={"steps": 0}),
-        "tokens": short_settings.tokens.model_copy(update={"passes": 8}),
+        "tokens": short_settings.tokens.model_copy(update={"passes": 4}),
     }
     return Recommender(fresh_backbone(), short_settings.model_copy(update=changes)).fit(small_dataset)
 
@@ -140,19 +141,21 @@ def test_a_single_event_of_a_stranger_cannot_be_judged_and_is_taken_in(learner: 
 
 def test_penalties_lead_elsewhere(learner: Recommender) -> None:
     found = []
-    for kind in ("none", "l2_sp", "ewc"):
+    for kind in ("l2_sp", "ewc"):
         copy = copy_of(learner)
-        changes = {"tokens": {"passes": 8}, "penalty": {"kind": kind, "strength": 100.0, "batches": 1}}
+        changes = {"tokens": {"passes": 5}, "penalty": {"kind": kind, "strength": 100.0, "batches": 1}}
         assert copy.update(circle(8), ITEM, settings=quick(gate={"users": 1}, **changes)).accepted
         found.append(copy.parts.tokens.state_dict()["norm.weight"])
-    assert not any(torch.equal(one, other) for at, one in enumerate(found) for other in found[:at])
+    assert not torch.equal(*found)
 
 
 def test_an_update_that_spoils_the_model_is_refused(learner: Recommender) -> None:
     copy = copy_of(learner)
     parts, before = copy.parts, weights_of(copy)
     spoiling = {"rate": 200.0, "passes": 1}
-    report = copy.update(circle(12), ITEM, settings=quick(tokens=spoiling, penalty={"kind": "none"}))
+    report = copy.update(
+        circle(12), ITEM, settings=quick(tokens=spoiling, penalty={"kind": "none"}, gate={"users": 20})
+    )
     assert not report.accepted
     assert not report.changed
     failed = {(check.reading, check.events) for check in report.checks if not check.passed}
@@ -188,18 +191,23 @@ class Watch:
         pass
 
 
-def test_an_interrupted_update_goes_on_to_the_same_result(fitted: Recommender, tmp_path: Path) -> None:
-    settings = quick(words={"steps": 2}, tokens={"passes": 2}, gate={"users": 10, "generation_users": 1})
+@pytest.mark.parametrize(
+    "stages", [["item tokens"], pytest.param(["words", "item tokens"], marks=pytest.mark.slow)], ids=["once", "twice"]
+)
+def test_an_interrupted_update_goes_on_to_the_same_result(
+    fitted: Recommender, tmp_path: Path, stages: list[str]
+) -> None:
+    settings = quick(words={"steps": 2}, tokens={"passes": 2}, gate={"users": 9, "generation_users": 1})
     whole, killed, resumed = (copy_of(fitted) for _ in range(3))
     whole.update(circle(12), ITEM, settings=settings)
-    for stage in ("words", "item tokens"):
+    for number, stage in enumerate(stages):
         with pytest.raises(KeyboardInterrupt):
-            killed.update(circle(12), ITEM, settings=settings, folder=tmp_path, resume=stage == "item tokens",
+            killed.update(circle(12), ITEM, settings=settings, folder=tmp_path, resume=number > 0,
                           callbacks=Watch(stage))  # fmt: skip
         assert killed.parts is fitted.parts
     with pytest.raises(CheckpointError, match="earlier"):
         killed.update(circle(12), ITEM, settings=settings, folder=tmp_path)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="other data or settings"):
         killed.update(circle(11), ITEM, settings=settings, folder=tmp_path, resume=True)
     watch = Watch()
     report = resumed.update(circle(12), ITEM, settings=settings, folder=tmp_path, resume=True, callbacks=watch)

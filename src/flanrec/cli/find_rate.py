@@ -122,7 +122,11 @@ def _record(curve: RateCurve, stage: Stage) -> dict[str, Any]:
         "stage": stage,
         "steepest": curve.steepest,
         "tenth_of_lowest": curve.tenth,
-        "settings": None if curve.steepest is None else settings_at(curve, curve.steepest, stage),
+        "settings": {
+            name: settings_at(curve, rate, stage)
+            for name, rate in (("steepest", curve.steepest), ("tenth_of_lowest", curve.tenth))
+            if rate is not None
+        },
         "untrained": curve.untrained,
         "lowest": None if curve.lowest is None else curve.smoothed[curve.lowest],
         "stopped": curve.stopped,
@@ -146,6 +150,6 @@ def _report(curve: RateCurve, stage: Stage, table: pl.DataFrame) -> None:
     if curve.steepest is None or curve.tenth is None:
         typer.echo("the loss did not fall at any of these rates; try lower ones, or more steps")
         return
-    typer.echo(f"the loss falls fastest at {curve.steepest:.2g}; a tenth of its rate at the lowest: {curve.tenth:.2g}")
-    told = ", ".join(f"{name} = {value:.2g}" for name, value in settings_at(curve, curve.steepest, stage).items())
-    typer.echo(f"settings: {told}")
+    for words, rate in (("the loss falls fastest", curve.steepest), ("a tenth of the rate at its lowest", curve.tenth)):
+        told = ", ".join(f"{name} = {value:.2g}" for name, value in settings_at(curve, rate, stage).items())
+        typer.echo(f"{words}: {told}")

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from flanrec.candidates.blend import Blend
+from flanrec.candidates import Ease, Popularity
 from flanrec.catalogue.like_rates import LikeRates
 from flanrec.data import Dataset, new_users
-from flanrec.data.sequences import Sequences
 from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError, SettingsError
 from flanrec.metrics import UserItems, ndcg, top_k
 from flanrec.metrics.intervals import Interval, PairedDifference, bootstrap_interval, paired_bootstrap
 from flanrec.ranking.diversity import unit_rows
-from flanrec.recommender.acquisition import choose, entropy, item_information
+from flanrec.recommender.acquisition import choose, entropy
 from flanrec.recommender.tables import joined
+from flanrec.recommender.telling import telling_items
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Against = Literal["answers", "questions", "popular"]
+OTHERS: dict[Against, str] = {
+    "answers": "as many random answers",
+    "questions": "as many random items",
+    "popular": "as many of the most popular items",
+}
+"""What chosen questions are held against, in words."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Acquired:
     answered
         Mean number of questions that had an answer: chosen, random.
     before, chosen, random
-        Without the answers, with those to chosen and with those to random questions.
+        Without the answers, with those to chosen and with those to random (or popular) questions.
     difference
         Chosen minus random, paired by user.
     """
@@ -148,68 +154,82 @@ def measure_items(
     dataset: Dataset,
     questions: int = 10,
     *,
+    against: Against = "answers",
     liked_rating: float = 4.0,
-    balance: float = 0.3,
     share: float = 0.2,
     draws: int = 10,
-    among: Callable[[Sequences], npt.NDArray[np.bool_]] | None = None,
+    pool: int = 2000,
     seed: int = 42,
 ) -> Acquired:
-    """NDCG@10 of new users' last event when they answered which of some items they know.
+    """NDCG@10 of what new users took, when they told which of some items they know.
 
-    A share of the users is new. Each is asked about the same items: those that tell most (`item_information`, made
-    unlike by their categories), or random ones with an event. Who has the item in the history says so, and what they
-    know in the order they met it is the history that the closed-form blend of the other users ranks from. Items of the
-    whole history are not ranked, so that only the answers differ.
+    A share of the users is new, and of each a random half of the items judges. All are asked about the same items,
+    those of `telling_items`; who has one in the other half knows it. EASE, fitted on the other users' events, ranks
+    from what they know, and popularity where that is nothing. Items of the other half are not ranked, so that only the
+    answers differ.
 
     Parameters
     ----------
     questions
         Of each new user; only what they know is an answer.
+    against
+        ``answers``: each tells as many random items of the other half as they knew of the chosen ones. ``questions``:
+        all are asked about as many random items that have an event. ``popular``: about those with most events, which
+        are no random ones, and are the rule to beat.
     draws
-        Draws of random items; values are means over them.
-    among
-        Which items random questions may be about, from the log of the other users: bool [n_items]; by default those
-        with an event.
+        Of random answers or questions; values are means over them.
+    pool
+        How many of the best known items are considered.
 
     Raises
     ------
     DataError
-        No new user has two events.
+        No new user has two items.
     SettingsError
         A number is below 1.
     """
-    if min(questions, draws) < 1:
-        raise SettingsError("questions and draws must each be at least 1")
+    if min(questions, draws, pool) < 1:
+        raise SettingsError("questions, draws and pool must each be at least 1")
     split = new_users(dataset, share=share, seed=seed, validation=0.01)
-    known = joined(split.train, split.validation).sequences()
-    events = split.test.sequences()
-    histories = [events.of(user) for user in range(len(events)) if len(events.of(user)) > 1]
-    if not histories:
-        raise DataError(f"{dataset.name} has no new user with two events; give a longer log or a larger share")
-    relevant = UserItems.from_lists([[int(items[-1])] for items in histories])
-    closed = UserItems.from_lists([items[:-1].tolist() for items in histories])
-    blend = Blend().fit(known)
-    kinds = category_vectors(dataset)
-
-    def asked(items: Ints) -> tuple[Floats, float]:
-        told = [history[:-1][np.isin(history[:-1], items)] for history in histories]
-        ranked = top_k(blend.scores(told), 10, exclude=closed).items
-        return ndcg(ranked, relevant, 10), float(np.mean([len(one) for one in told]))
-
-    best = choose(item_information(known, liked_rating), kinds, questions, balance)
-    counts = np.bincount(known.items, minlength=len(known.item_ids))
-    some = np.flatnonzero(counts > 0 if among is None else among(known))
+    known, events = joined(split.train, split.validation).sequences(), split.test.sequences()
     rng = np.random.default_rng(seed)
-    drawn = [asked(rng.choice(some, min(questions, len(some)), replace=False)) for _ in range(draws)]
-    chosen, answered = asked(best)
+    items = [rng.permutation(np.unique(events.of(user))) for user in range(len(events))]
+    halves = [(own[: len(own) // 2], own[len(own) // 2 :]) for own in items if len(own) > 1]
+    if not halves:
+        raise DataError(f"{dataset.name} has no new user with two items; give a longer log or a larger share")
+    told, judged = [half for half, _ in halves], [half for _, half in halves]
+    relevant, closed = (UserItems.from_lists([half.tolist() for half in side]) for side in (judged, told))
+    ease, popular = Ease(decay=1.0).fit(known), Popularity().fit(known)
+
+    def worth(answers: list[Ints]) -> Floats:
+        nothing = np.array([not len(one) for one in answers])
+        scores = np.where(nothing[:, None], popular.scores(answers), ease.scores(answers))
+        return ndcg(top_k(scores, 10, exclude=closed).items, relevant, 10)
+
+    def known_of(asked: Ints) -> list[Ints]:
+        return [half[np.isin(half, asked)] for half in told]
+
+    counts = np.bincount(known.items, minlength=len(known.item_ids))
+    some = np.flatnonzero(counts > 0)
+    among = np.sort(some[np.argsort(-counts[some], kind="stable")[:pool]])
+    chosen = known_of(telling_items(known, questions, liked_rating, among)[0])
+
+    def others() -> list[Ints]:
+        if against == "answers":
+            return [rng.permutation(half)[: len(one)] for half, one in zip(told, chosen, strict=True)]
+        if against == "popular":
+            return known_of(np.argsort(-counts, kind="stable")[:questions])
+        return known_of(rng.choice(some, min(questions, len(some)), replace=False))
+
+    drawn = [others() for _ in range(1 if against == "popular" else draws)]
     means = {
-        "before": asked(np.zeros(0, dtype=np.int64))[0],
-        "chosen": chosen,
-        "random": np.mean([each for each, _ in drawn], axis=0),
+        "before": worth([half[:0] for half in told]),
+        "chosen": worth(chosen),
+        "random": np.mean([worth(one) for one in drawn], axis=0),
     }
-    words = f"NDCG@10 of new users' last event; each is asked whether they know {questions} items"
-    return _acquired(words, questions, (answered, float(np.mean([count for _, count in drawn]))), means, seed)
+    words = f"NDCG@10 of new users; each is asked whether they know {questions} items, against {OTHERS[against]}"
+    lengths = (np.mean([len(one) for one in chosen]), np.mean([len(half) for one in drawn for half in one]))
+    return _acquired(words, questions, (float(lengths[0]), float(lengths[1])), means, seed)
 
 
 def category_vectors(dataset: Dataset) -> Floats:

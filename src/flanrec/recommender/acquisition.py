@@ -1,8 +1,8 @@
 """Active learning: which users, items or pairs to ask about next, so that the answers tell most.
 
-Asked for is what the match probability is least sure of (uncertainty sampling: Lewis and Gale, "A sequential algorithm
-for training text classifiers", SIGIR 1994), without questions that are all alike (maximal marginal relevance). Items
-for new users are those that many know and disagree on.
+Users and pairs are those that the match probability is least sure of (uncertainty sampling: Lewis and Gale, "A
+sequential algorithm for training text classifiers", SIGIR 1994), without questions that are all alike (maximal marginal
+relevance). Items for new users are those whose answers tell most about the answers to all others.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flanrec.catalogue.people import Person
-from flanrec.data.sequences import Sequences
 from flanrec.errors import SettingsError
 from flanrec.ranking.diversity import mmr, unit_rows
 from flanrec.recommender import requests
 from flanrec.recommender.core import Recommender
 from flanrec.recommender.tables import refuse_text
+from flanrec.recommender.telling import telling_items
 
 By = Literal["users", "items", "pairs"]
 BY: tuple[By, ...] = ("users", "items", "pairs")
@@ -53,9 +53,10 @@ def ask_next(
     users
         Who can be asked, known or not; for items those of whom one at least has not met it. By default all users.
     balance
-        From 0, where questions may be all alike, to 1, where they only differ.
+        From 0, where users or pairs may be all alike, to 1, where they only differ; items are unlike by themselves.
     pool
-        Pairs that the match probability is asked about; of more users than that some are drawn.
+        Pairs that the match probability is asked about; of more users than that some are drawn. For items how many of
+        the best known ones are considered.
     seed
         Of the draws; the settings' own by default.
     progress
@@ -65,7 +66,8 @@ def ask_next(
     -------
     polars.DataFrame
         rank from 1, and for pairs user_id, item_id, title, probability (of yes) and entropy (bits), for users user_id,
-        events and entropy, for items item_id, title, events and information.
+        events and entropy, for items item_id, title, events and information (share of the variance of all answers that
+        the answer explains beyond those before).
 
     Raises
     ------
@@ -79,7 +81,7 @@ def ask_next(
     refuse_text(users=users)
     ids = recommender.parts.dataset.user_ids if users is None else list(dict.fromkeys(users))
     if by == "items":
-        return _items(recommender, k, None if users is None else requests.known_people(recommender.parts, ids), balance)
+        return _items(recommender, k, None if users is None else requests.known_people(recommender.parts, ids), pool)
     rng = np.random.default_rng(recommender.settings.seed if seed is None else seed)
     if len(ids) > pool:
         ids = [ids[at] for at in np.sort(rng.choice(len(ids), pool, replace=False))]
@@ -137,21 +139,6 @@ def choose(scores: Floats, vectors: NDArray[np.floating[Any]], k: int, balance: 
     return np.asarray(found[found >= 0])
 
 
-def item_information(log: Sequences, liked_rating: float) -> Floats:
-    """How much it tells to ask somebody new about an item: float64 [n_items].
-
-    With ratings the logarithm of how many rated it times the entropy of their likes, so that an item is known and
-    divides; without, the entropy of having met it (Rashid et al., "Getting to know you: learning new user preferences
-    in recommender systems", IUI 2002).
-    """
-    rated = ~np.isnan(log.ratings)
-    if not rated.any():
-        return entropy(np.bincount(log.items, minlength=len(log.item_ids)) / max(len(log), 1))
-    counts = np.bincount(log.items[rated], minlength=len(log.item_ids))
-    likes = np.bincount(log.items[rated], weights=log.ratings[rated] >= liked_rating, minlength=len(log.item_ids))
-    return np.asarray(np.log1p(counts) * entropy(likes / np.maximum(counts, 1)))
-
-
 def taste_vectors(persons: Sequence[Person], texts: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean text of each person's items at length one, zeros for no history: float32 [n_persons, d]."""
     means = [texts[person.items].mean(axis=0) if len(person.items) else np.zeros(texts.shape[1]) for person in persons]
@@ -203,23 +190,23 @@ def _users(
     )
 
 
-def _items(recommender: Recommender, k: int, persons: Sequence[Person] | None, balance: float) -> pl.DataFrame:
+def _items(recommender: Recommender, k: int, persons: Sequence[Person] | None, pool: int) -> pl.DataFrame:
     parts = recommender.parts
-    open_items = np.arange(len(parts.catalogue), dtype=np.int64)
+    known = parts.catalogue.popularity
+    open_items = np.flatnonzero(known > 0)
     if persons is not None:
         met = [np.unique(person.items) for person in persons]
-        by = np.bincount(np.concatenate([*met, np.zeros(0, dtype=np.int64)]), minlength=len(parts.catalogue))
-        open_items = np.flatnonzero(by < len(persons))
-    told = item_information(parts.people.log, recommender.settings.liked_rating)[open_items]
-    chosen = choose(told, parts.unit_texts[open_items], k, balance)
-    items = open_items[chosen]
+        by = np.bincount(np.concatenate([*met, np.zeros(0, dtype=np.int64)]), minlength=len(known))
+        open_items = open_items[by[open_items] < len(persons)]
+    among = np.sort(open_items[np.argsort(-known[open_items], kind="stable")[:pool]])
+    items, shares = telling_items(parts.people.log, k, recommender.settings.liked_rating, among)
     return pl.DataFrame(
         {
             "rank": np.arange(1, len(items) + 1),
             "item_id": [parts.catalogue.item_ids[at] for at in items],
             "title": [parts.catalogue.titles[at] for at in items],
-            "events": parts.catalogue.popularity[items].astype(np.int64),
-            "information": told[chosen],
+            "events": known[items].astype(np.int64),
+            "information": shares,
         },
         schema_overrides={"item_id": parts.dataset.items["item_id"].dtype},
     )

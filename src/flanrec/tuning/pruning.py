@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _UNJUDGED = 5
 _COMPARED = 3
+_HALF = 0.5
+"""Share of a stage's steps before which a value is not held against others: while the rates still rise, those that
+learn fast and those that learn well are not the same."""
 
 
 class Point(NamedTuple):
@@ -28,7 +31,7 @@ class Point(NamedTuple):
 def median_pruner() -> optuna.pruners.BasePruner:
     """Gives a trial up whose best value so far is below the median of the whole trials' values at the same point.
 
-    The first five whole trials are let be, and a point where fewer than three were measured.
+    The first five whole trials are let be, and a point where fewer than three of them were measured.
 
     References
     ----------
@@ -64,23 +67,22 @@ class Course:
             The trial is worse than most at this point. At the end of a stage nothing is given up: the rest is short.
         """
         self.points.append(Point(stage, share, value))
-        if self.asked is None or stage != self.decisive or not math.isfinite(value):
+        before, places = places_of(self.points[:-1], self.decisive), places_of(self.points, self.decisive)
+        if self.asked is None or len(places) == len(before):
             return
-        self.asked.report(value, place_of(share))
+        place, last = next(reversed(places.items()))
+        self.asked.report(last, place)
         if share < 1 and self.asked.should_prune():
-            best = max(places_of(self.points, stage).values())
             raise GivenUpError(
-                f"{best:.4f} after {place_of(share)} % of the steps of {stage}, below the median of the others there"
+                f"{max(places.values()):.4f} after {place} % of the steps of {stage}, "
+                "below the median of the others there"
             )
 
 
-def place_of(share: float) -> int:
-    """The point of a course by which trials are compared: whole per cent, at least 1."""
-    return max(1, round(100 * share))
-
-
 def places_of(curve: Iterable[Point], decisive: str | None) -> dict[int, float]:
-    """The values of a trial's decisive stage by `place_of`."""
+    """What trials are compared by: values of the decisive stage from its half on, by whole per cent of its steps."""
     return {
-        place_of(point.share): point.value for point in curve if point.stage == decisive and math.isfinite(point.value)
+        round(100 * point.share): point.value
+        for point in curve
+        if point.stage == decisive and point.share >= _HALF and math.isfinite(point.value)
     }

@@ -116,7 +116,8 @@ def find_rate(
     -----
     Each step trains one objective of the mixture, and their losses differ by far more than an update changes. So each
     loss is divided by that of the same batch, with the same dropout, at the start. The logarithms of these shares are
-    smoothed by a moving average, with the correction for its beginning, and scale the mean loss at the start.
+    smoothed by a moving average for each objective, with the correction for its beginning, and scale what the objective
+    contributes to the mean loss at the start.
 
     References
     ----------
@@ -143,6 +144,22 @@ def find_rate(
     return test.curve(stopped)
 
 
+@dataclass
+class _Average:
+    """A moving average with the correction for its beginning."""
+
+    total: float = 0.0
+    weight: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.total = _MEMORY * self.total + (1 - _MEMORY) * value
+        self.weight = _MEMORY * self.weight + (1 - _MEMORY)
+
+    @property
+    def value(self) -> float:
+        return self.total / self.weight
+
+
 class _RangeTest:
     """The updates of a range test, and what was seen."""
 
@@ -153,15 +170,19 @@ class _RangeTest:
         self.first = trainer.groups[0].learning_rate
         self.optimiser = build_optimiser(trainer.groups, trainer.settings)
         self.starts: list[float] = []
+        self.shares: dict[str, float] = {}
+        self.averages: dict[str, _Average] = {}
         self.objectives: list[str] = []
         self.losses: list[float] = []
         self.smoothed: list[float] = []
-        self._average = 0.0
 
     def run(self, interrupt: PoliteInterrupt) -> RangeStopped:
         """Measure all batches, then make the updates; returns what ended them."""
         for step in range(1, len(self.planned) + 1):
-            self.starts.append(self._loss(self.trainer.plan[step], step))
+            batch = self.trainer.plan[step]
+            name = self.trainer.plan.objectives[batch.objective].objective.name
+            self.starts.append(self._loss(batch, step))
+            self.shares[name] = self.shares.get(name, 0.0) + self.starts[-1] / len(self.planned)
             self.progress(1)
             if interrupt.asked:
                 return "interrupted"
@@ -211,10 +232,11 @@ class _RangeTest:
         add_penalties(trainer.companions)
         clip_gradients(trainer.parameters, trainer.settings.clip_norm, step, result.objective)
         change = math.log(max(result.loss, _NOTHING) / max(self.starts[step - 1], _NOTHING))
-        self._average = _MEMORY * self._average + (1 - _MEMORY) * change
+        self.averages.setdefault(result.objective, _Average()).add(change)
         self.objectives.append(result.objective)
         self.losses.append(result.loss)
-        self.smoothed.append(float(np.mean(self.starts)) * math.exp(self._average / (1 - _MEMORY**step)))
+        changes = {name: average.value for name, average in self.averages.items()}
+        self.smoothed.append(sum(share * math.exp(changes.get(name, 0.0)) for name, share in self.shares.items()))
         set_rates(self.optimiser, trainer.groups, rate / self.first)
         self.optimiser.step()
 

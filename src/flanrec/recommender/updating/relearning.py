@@ -23,7 +23,7 @@ from flanrec.recommender.updating.asking import Asked
 Floats = NDArray[np.float64]
 
 _FOLDS = 5
-_FEWEST = 50
+_FEWEST = 30
 """With fewer new events nothing is judged."""
 _STRENGTH = 200.0
 """How many events the old weights of a fusion count like; they were learnt on about a thousand to three thousand."""

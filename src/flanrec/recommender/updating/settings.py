@@ -49,10 +49,11 @@ class Gate(_Settings):
     """Share of NDCG@10 on old events that may be lost."""
     level: float = Field(default=0.95, gt=0.5, lt=1)
     """How sure a loss must be to count: the level of the paired bootstrap interval."""
-    users: int = Field(default=300, ge=1)
+    users: int = Field(default=250, ge=1)
     """Most new events, and most old ones, that the readings by all sources and by item tokens are asked about."""
-    generation_users: int = Field(default=80, ge=1)
-    """Most of them that titles are spelled for, which takes longest; only where the T5 has learnt."""
+    generation_users: int = Field(default=50, ge=1)
+    """Most of them that the T5 itself is asked about, to spell titles and to say yes or no, which takes longest; only
+    where it has learnt."""
 
 
 class UpdateSettings(_Settings):
