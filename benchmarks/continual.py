@@ -13,10 +13,11 @@ the slice of its first event. After each slice but the last three models are ask
 Of MovieLens-100K's users most appear in one burst, so that whoever acts in a slice is mostly new in it. All models are
 therefore asked at moments within the slice: up to five events of each of its users, evenly spaced among those that are
 not the user's first, each from the user's history up to then, whichever slice it was in. An answer that a model does
-not know, because its item came later, is a miss. Forgetting is measured on the last event of each user of the base
-with at least three, from the history before it; no model ever learns these events. Values are NDCG@10 over the whole
-catalogue without what the user had, the mean over users of the mean over their moments, by each reading that was tuned;
-seconds are those of `fit` and `update`, without loading and saving.
+not know, because its item came later, is a miss. Forgetting is measured on the last three events of each user of the
+base with at least six, each from the history before it; no model ever learns these events. Values are NDCG@10 over the
+whole catalogue without what the user had, the mean over users of the mean over their moments, by each reading that was
+tuned; seconds are those of `fit` and `update`, without loading and saving. The record has under "together" the means
+over all slices.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from timing import write_record
 METHODS = ("never", "update", "again")
 READINGS: tuple[Reading, ...] = ("fused", "item_tokens", "generate")
 MOMENTS = 5
+HELD = 3
 SPELLED = 150
 K = 10
 
@@ -101,10 +103,13 @@ class Course:
 
     @cached_property
     def held(self) -> pl.DataFrame:
-        """The last event of each user of the base with at least three."""
+        """The last `HELD` events of each user of the base with at least twice as many."""
         base = self.data.interactions.filter(pl.col("timestamp") < self.edges[0])
-        last = base.sort("user_id", "timestamp", "row").with_columns(pl.len().over("user_id").alias("n"))
-        return last.filter(pl.col("n") >= 3).unique("user_id", keep="last", maintain_order=True)
+        ordered = base.sort("user_id", "timestamp", "row").with_columns(
+            pl.len().over("user_id").alias("events"),
+            pl.int_range(pl.len()).reverse().over("user_id").alias("from_end"),
+        )
+        return ordered.filter((pl.col("events") >= 2 * HELD) & (pl.col("from_end") < HELD))
 
     def until(self, number: int) -> flanrec.Dataset:
         """All up to slice `number`, 0 for the base, with the items met so far and without the held events."""
@@ -137,8 +142,8 @@ class Course:
     def old(self) -> Asked:
         """What is asked about the base."""
         base = self.data.with_interactions(self.data.interactions.filter(pl.col("timestamp") < self.edges[0]))
-        persons = people(base, self.held["user_id"].to_list())
-        return _asked(persons, [[len(person.items) - 1] for person in persons])
+        persons = people(base, self.held["user_id"].unique(maintain_order=True).to_list())
+        return _asked(persons, [range(len(person.items) - HELD, len(person.items)) for person in persons])
 
 
 def _spread(places: list[int]) -> list[int]:
@@ -171,7 +176,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     old, catalogue = course.old(), data.items["item_id"].to_list()
     readings = [reading for reading in asked.readings if reading == "fused" or _tuned(settings, reading)]
     record["base"] = {"events": base.parts.dataset.interactions.height, "seconds": seconds}
-    updated = base
+    updated, measured = base, Measured({reading: [] for reading in readings})
     for number in range(1, min(asked.slices, asked.until or asked.slices)):
         now, arrived = course.until(number), course.arrived(number)
         updated, update_seconds, told = shelf.updated(f"update-{number}", updated, now, arrived, updating)
@@ -179,11 +184,13 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
         if not asked.leave_out_again:
             models["again"], spent["again"] = shelf.fitted(f"again-{number}", now)
         moments, before = course.moments(number + 1), course.until(number - 1)
-        reached: dict[str, dict[str, Any]] = {}
         for reading in readings:
-            new = {name: moments.reached(model, catalogue, reading) for name, model in models.items()}
-            kept = {name: old.reached(model, catalogue, reading) for name, model in models.items()}
-            reached[reading] = {name: figures(name, new, kept) for name in models}
+            found: list[ByMethod] = [{}, {}]
+            for name, model in models.items():
+                for by_method, what, about in zip(found, ("new", "old"), (moments, old), strict=True):
+                    ask = partial(about.reached, model, catalogue, reading)
+                    by_method[name] = shelf.remembered(f"{what}-{number}-{name}-{reading}", ask)
+            measured.values[reading].append((found[0], found[1]))
         row = {
             "slice": number,
             "events": arrived.height,
@@ -193,22 +200,50 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
             "moments": len(moments.answers),
             "seconds": spent,
             "update": told,
-            "readings": reached,
+            "readings": {reading: figures(*measured.values[reading][-1]) for reading in readings},
         }
         record["slices"].append(row)
+        record["together"] = {
+            "readings": {reading: figures(*measured.together(reading)) for reading in readings},
+            "seconds": {name: sum(one["seconds"][name] for one in record["slices"]) for name in models},
+        }
         write_record(asked.json, record)
     for reading in readings:
         Console(width=120).print(table(record, reading))
     return record
 
 
-def figures(name: str, new: dict[str, NDArray[np.float64]], kept: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """What one model reaches, beside the one that is never updated; lists are a value and its interval."""
-    interval = bootstrap_interval(new[name])
-    found: dict[str, Any] = {"new": [interval.value, interval.low, interval.high], "old": float(np.nanmean(kept[name]))}
-    if name != "never":
-        gain, loss = paired_bootstrap(new[name], new["never"]), paired_bootstrap(kept[name], kept["never"])
-        found |= {"gain": [gain.value, gain.low, gain.high], "change_of_old": [loss.value, loss.low, loss.high]}
+ByMethod = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What each method reached, by reading, slice after slice: on the next slice, and on the old events."""
+
+    values: dict[Reading, list[tuple[ByMethod, ByMethod]]]
+
+    def together(self, reading: Reading) -> tuple[ByMethod, ByMethod]:
+        """All slices as one: their users side by side, and of each user of the old events the mean over the slices."""
+        new, old = zip(*self.values[reading], strict=True)
+        return (
+            {name: np.concatenate([one[name] for one in new]) for name in new[0]},
+            {name: np.mean([one[name] for one in old], axis=0) for name in old[0]},
+        )
+
+
+def figures(new: ByMethod, old: ByMethod) -> dict[str, Any]:
+    """What each method reaches, beside never updating; lists are a value and its interval."""
+    found: dict[str, Any] = {}
+    for name in new:
+        reached = bootstrap_interval(new[name])
+        told: dict[str, Any] = {"new": [reached.value, reached.low, reached.high], "old": float(np.nanmean(old[name]))}
+        if name != "never":
+            gain, change = paired_bootstrap(new[name], new["never"]), paired_bootstrap(old[name], old["never"])
+            told |= {
+                "gain": [gain.value, gain.low, gain.high],
+                "change_of_old": [change.value, change.low, change.high],
+            }
+        found[name] = told
     return found
 
 
@@ -247,6 +282,16 @@ class Shelf:
         seconds = time.perf_counter() - begun
         return self._keep(name, grown, {"seconds": seconds, "told": told}), seconds, told
 
+    def remembered(self, name: str, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What was measured."""
+        path = None if self.folder is None else self.folder / f"{name}.npy"
+        if path is not None and path.is_file():
+            return np.asarray(np.load(path, allow_pickle=False))
+        made = make()
+        if path is not None:
+            np.save(path, made, allow_pickle=False)
+        return made
+
     def _kept(self, name: str) -> tuple[Recommender, dict[str, Any]] | None:
         if self.folder is None or not (self.folder / name / "manifest.json").is_file():
             return None
@@ -262,20 +307,20 @@ class Shelf:
 
 
 def table(record: dict[str, Any], reading: Reading) -> Table:
-    """A row a slice and method."""
+    """A row a slice and method, and at last all slices together."""
     base = record["base"]
     title = f"{reading}, preset {record['preset']}: base of {base['events']:,} events, {base['seconds']:.0f} s"
     view = Table(title=title)
     for name in ("slice", "events", "new users", "new items", "method", "next slice", "gain", "old", "change", "s"):
-        view.add_column(name, justify="left" if name == "method" else "right")
-    for row in record["slices"]:
+        view.add_column(name, justify="left" if name == "method" else "right", no_wrap=name == "gain")
+    for row in [*record["slices"], record["together"]]:
         for name, found in row["readings"][reading].items():
             first = name == METHODS[0]
-            facts = [str(row[key]) for key in ("slice", "events", "new_users", "new_items")] if first else [""] * 4
+            facts = [str(row.get(key, "")) for key in ("slice", "events", "new_users", "new_items")]
             lost = found.get("change_of_old", [0.0])[0] / max(row["readings"][reading]["never"]["old"], 1e-9)
-            refused = "" if row["update"]["accepted"] or name != "update" else " (refused)"
+            refused = " (refused)" if name == "update" and not row.get("update", {"accepted": True})["accepted"] else ""
             view.add_row(
-                *facts, name + refused, f"{found['new'][0]:.4f}",
+                *(facts if first else [""] * 4), name + refused, f"{found['new'][0]:.4f}",
                 "" if first else f"{found['gain'][0]:+.4f} [{found['gain'][1]:+.3f}, {found['gain'][2]:+.3f}]",
                 f"{found['old']:.4f}", "" if first else f"{lost:+.1%}", f"{row['seconds'][name]:.0f}",
             )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tiny_run import Regression, Tiny
 
 from flanrec.backbone import Backbone
 from flanrec.data import Dataset
@@ -24,8 +25,11 @@ from flanrec.recommender.fused import behaviour_of
 from flanrec.recommender.updating.asking import Asked
 from flanrec.recommender.updating.gate import Check
 from flanrec.recommender.updating.held_out import hold_out
+from flanrec.recommender.updating.lesson import beside
 from flanrec.recommender.updating.relearning import calibration_after, fusion_after
 from flanrec.recommender.updating.sources import behaviour_after
+from flanrec.tuning import Weighted
+from flanrec.tuning.objectives.replayed import Replayed
 from flanrec.tuning.report import Evaluation, StepRecord, TrainingReport
 
 Fresh = Callable[[], Backbone]
@@ -338,3 +342,38 @@ def test_a_loss_is_refused_where_it_is_sure_and_larger_than_allowed(
     assert check.passed is passed
     assert ("refused" in check.to_text()) is not passed
     assert replace(check, count=9).passed, "a handful of events is sure of nothing"
+
+
+def test_what_has_no_new_examples_is_replayed_alone() -> None:
+    model = Tiny()
+    families = {name: Weighted(Regression(model, name), weight) for name, weight in (("a", 0.6), ("b", 0.4))}
+    both = beside([families["a"]], [families["a"], families["b"]], 0.5)
+    assert [(one.objective.name, one.weight) for one in both] == [("a", 0.6), ("b", 0.2)]
+    assert isinstance(both[0].objective, Replayed)
+    assert both[1].objective is families["b"].objective
+    assert beside([families["a"]], [families["b"]], 0.0) == [families["a"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "changed"),
+    [("lora", {"q", "v"}), ("adalora", {"q", "v"}), ("prompt-tuning", {"soft_prompt"}), ("adapter", {"down", "up"})],
+)
+def test_what_the_fit_tuned_is_tuned_on(
+    small_dataset: Dataset, short_settings: RecommenderSettings, fresh_backbone: Fresh, tmp_path: Path, method: str,
+    changed: set[str],
+) -> None:  # fmt: skip
+    words = short_settings.words.model_copy(update={"method": method, "steps": 1, "rank": 2})
+    tokens = short_settings.tokens.model_copy(update={"passes": 0})
+    settings = short_settings.model_copy(update={"words": words, "tokens": tokens})
+    Recommender(fresh_backbone(), settings).fit(small_dataset).save_pretrained(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model", device="cpu")
+    before = {name: value.clone() for name, value in loaded.backbone.model.state_dict().items()}
+    report = loaded.update(circle(8), ITEM, settings=quick(words={"steps": 2, "rate": 1.0}))
+    assert report.accepted
+    after = loaded.backbone.model.state_dict()
+    assert after.keys() == before.keys()
+    assert {name.split(".")[-2] for name in before if not torch.equal(before[name], after[name])} == changed
+    loaded.save_pretrained(tmp_path / "updated")
+    again = Recommender.load(tmp_path / "updated", device="cpu")
+    assert again.recommend(["n3"], k=5)["item_id"].to_list() == loaded.recommend(["n3"], k=5)["item_id"].to_list()

@@ -106,9 +106,7 @@ def train(
         _require(libraries)
     else:
         logging.getLogger("flanrec").setLevel(logging.WARNING)
-    settings = start.settings(
-        config, words={"method": None if method is None else method.value}, max_steps=max_steps
-    )
+    settings = start.settings(config, words={"method": None if method is None else method.value}, max_steps=max_steps)
     if method is not None and settings.words.steps == 0:
         raise SettingsError(f"--method {method.value} tunes the T5, and words.steps is 0; choose --preset balanced")
     if start_from is not None and (start.backbone is not None or start.revision is not None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from flanrec.evaluation.svg import INK, STYLE, svg_of
 from flanrec.tuning.rate_finder import RateCurve
@@ -28,9 +29,12 @@ def rate_plot(curve: RateCurve, setting: str) -> str:
         ):
             if rate is not None:
                 axes.axvline(rate, color=colour, linewidth=1.2, label=f"{words}: {rate:.2g}")
-        axes.set_xscale("log")
-        if curve.smoothed:
-            axes.set_ylim(0.95 * min(curve.smoothed), 1.05 * max(curve.untrained, 2 * min(curve.smoothed)))
+        if curve.rates:
+            axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        if curve.lowest is not None:
+            fall = curve.untrained - curve.smoothed[curve.lowest]
+            axes.set_ylim(curve.smoothed[curve.lowest] - 0.1 * fall, curve.untrained + fall)
         axes.set_xlabel(setting)
         axes.set_ylabel("loss, smoothed")
         if curve.lowest is not None:

