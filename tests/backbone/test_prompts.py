@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flanrec.backbone import Backbone
+from flanrec.backbone import Backbone, prompts
 from flanrec.backbone.hardware import has_fast_bf16
 from flanrec.backbone.prompts import PromptEncoder, mean_embeddings, mean_states
 
@@ -25,16 +24,17 @@ def plain_states(backbone: Backbone, text: str, *, low: bool = has_fast_bf16(tor
 
 
 @pytest.fixture
-def read(backbone: Backbone) -> Iterator[list[int]]:
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batch sizes that the encoder has read while a test runs."""
     sizes: list[int] = []
+    usual = prompts.encoder_states
 
-    def note(_: Any, __: Any, given: dict[str, Any]) -> None:
-        sizes.append(len(given["input_ids"]))
+    def noted(model: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(ids))
+        return usual(model, ids, mask)
 
-    hook = backbone.model.get_encoder().register_forward_pre_hook(note, with_kwargs=True)
-    yield sizes
-    hook.remove()
+    monkeypatch.setattr(prompts, "encoder_states", noted)
+    return sizes
 
 
 def test_states_are_those_of_each_prompt_by_itself(backbone: Backbone) -> None:

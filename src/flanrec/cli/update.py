@@ -51,7 +51,8 @@ class Learning:
         typer.Option("--steps", min=0, help="Updates of the T5; by default a tenth of those it was fitted with."),
     ] = None
     passes: Annotated[
-        float | None, typer.Option("--passes", min=0, help="Windows drawn for each user with new events.")
+        float | None,
+        typer.Option("--passes", min=0, help="Windows for each user with new events; by default a third of the fit's."),
     ] = None
     words_rate: Annotated[
         float | None, typer.Option("--words-rate", help="Learning rate of the T5, as a share of the fit's.")

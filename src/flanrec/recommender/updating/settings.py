@@ -25,8 +25,9 @@ class WordUpdate(_Settings):
 class TokenUpdate(_Settings):
     """How the item tokens go on learning. A model whose item tokens were never tuned only gets those of new items."""
 
-    passes: float = Field(default=2.0, ge=0)
-    """Windows with new events drawn for each user who has some; 0 leaves the item tokens as they are."""
+    passes: float | None = Field(default=None, ge=0)
+    """Windows with new events drawn for each user who has some; 0 leaves the item tokens as they are, None takes a
+    third of those the model was fitted with."""
     rate: float = Field(default=0.5, gt=0)
     """Peak learning rates as a share of those the model was fitted with."""
 

@@ -28,7 +28,8 @@ def learn_tokens(
 ) -> TrainingReport:  # fmt: skip
     """Tune item tokens a little, in place; those of a model that never tuned them stay as they are."""
     material, tuning = lesson.material, lesson.material.settings.tokens
-    if not (lesson.updated and tuning.passes and settings.tokens.passes):
+    passes = tuning.passes / 3 if settings.tokens.passes is None else settings.tokens.passes
+    if not (lesson.updated and tuning.passes and passes):
         return TrainingReport()
     torch.manual_seed(settings.seed)
     encoder = PromptEncoder(backbone)
@@ -50,7 +51,7 @@ def learn_tokens(
         )  # fmt: skip
         tokens.requires_grad_(True)
         groups = parameter_groups(tokens, slower)
-        drawn = settings.tokens.passes * len(fresh.users) / (1 - settings.replay)
+        drawn = passes * len(fresh.users) / (1 - settings.replay)
         report = Trainer(
             {"tokens": tokens},
             groups,
