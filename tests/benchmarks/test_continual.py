@@ -51,8 +51,8 @@ def test_slices_part_the_log_by_time_and_leave_out_what_is_asked_of_the_base(
 def test_a_short_run_is_recorded_and_gone_on_with(
     continual: ModuleType, small_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = ["--quick", "--base", "0.7", "--backbone", "offline", "--threads", "1", "--folder", str(tmp_path / "models"), "--json",
-            str(tmp_path / "record.json")]  # fmt: skip
+    call = ["--quick", "--base", "0.7", "--backbone", "offline", "--threads", "1",
+            "--folder", str(tmp_path / "models"), "--json", str(tmp_path / "record.json")]  # fmt: skip
     told = continual.main(call, small_dataset)
     record = json.loads((tmp_path / "record.json").read_text("utf-8"))
     (row,) = record["slices"]
