@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_ranks_fall_from_half_as_many_more_to_the_budget_and_stay_there(
     trainer.callbacks = [Watch()]  # type: ignore[list-item]
     trainer.fit()
     assert kept[0] == 6 * maps
-    assert all(after <= before for before, after in zip(kept[1:6], kept[2:6], strict=False))
+    assert all(after <= before for before, after in pairwise(kept))
     assert kept[-1] == kept[6] == 4 * maps
     patterns = schedule.config.rank_pattern
     ranks = [sum(pattern) for pattern in patterns.values()]

@@ -124,9 +124,7 @@ def load(folder: Path, *, device: str = "auto", precision: Precision = "auto") -
     body = _body(folder)
     tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES
               if (folder / f"{name}.parquet").is_file()}  # fmt: skip
-    dataset = Dataset(
-        tables["interactions"], tables["items"], tables.get("users"), tables.get("reviews"), name=data
-    )
+    dataset = Dataset(tables["interactions"], tables["items"], tables.get("users"), tables.get("reviews"), name=data)
     tokens = ItemTokens(backbone, dataset.items.height, settings.item_tokens)
     tokens.load_state_dict(load_file(folder / "item_tokens.safetensors"), strict=True)
     backbone.model.requires_grad_(False)

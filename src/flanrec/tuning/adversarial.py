@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.perturbation import perturbation
 from flanrec.backbone.rows import Rows
+from flanrec.tuning.around import Around
 from flanrec.tuning.objective import LossSum, Objective
 
 _STRIDE = 2.5
@@ -18,7 +18,7 @@ _STRIDE = 2.5
 attacks", 2018)."""
 
 
-class AdversarialObjective:
+class AdversarialObjective(Around):
     """An objective whose loss is that of its examples and that of the same examples made harder.
 
     The embeddings of each prompt are moved uphill, along the gradient of the loss, by `size` of their own norm. With
@@ -55,28 +55,10 @@ class AdversarialObjective:
     """
 
     def __init__(self, objective: Objective, backbone: Backbone, *, size: float = 0.02, steps: int = 1) -> None:
-        self.objective = objective
+        super().__init__(objective)
         self.backbone = backbone
         self.size = size
         self.steps = steps
-
-    @property
-    def name(self) -> str:
-        """The objective's own."""
-        return self.objective.name
-
-    @property
-    def apart(self) -> bool:
-        """The objective's own."""
-        return self.objective.apart
-
-    def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
-        """Draw what the objective draws."""
-        return self.objective.draw(rng, size)
-
-    def prepare(self, examples: list[Any]) -> Any:
-        """Prepare as the objective does."""
-        return self.objective.prepare(examples)
 
     def loss(self, prepared: Any) -> LossSum:
         """Sum the losses as they are and, averaged over the steps, where it is harder; the count is the objective's."""

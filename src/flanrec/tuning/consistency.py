@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
+from flanrec.tuning.around import Around
 from flanrec.tuning.objective import LossSum, Objective, Predicting
 
 
@@ -15,7 +15,7 @@ def consistent(objective: Objective, alpha: float) -> Objective:
     return ConsistentObjective(objective, alpha) if alpha > 0 and isinstance(objective, Predicting) else objective
 
 
-class ConsistentObjective:
+class ConsistentObjective(Around):
     """An objective whose examples are read twice: both losses, and `alpha` times how far the two readings differ.
 
     How far is ``(KL(p|q) + KL(q|p)) / 2`` of the two distributions at each place, weighted as the place's loss is.
@@ -32,27 +32,11 @@ class ConsistentObjective:
     Liang et al., "R-Drop: regularized dropout for neural networks", 2021, equations 1 to 3.
     """
 
+    objective: Predicting
+
     def __init__(self, objective: Predicting, alpha: float) -> None:
-        self.objective = objective
+        super().__init__(objective)
         self.alpha = alpha
-
-    @property
-    def name(self) -> str:
-        """The objective's own."""
-        return self.objective.name
-
-    @property
-    def apart(self) -> bool:
-        """The objective's own."""
-        return self.objective.apart
-
-    def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
-        """Draw what the objective draws."""
-        return self.objective.draw(rng, size)
-
-    def prepare(self, examples: list[Any]) -> Any:
-        """Prepare as the objective does."""
-        return self.objective.prepare(examples)
 
     def loss(self, prepared: Any) -> LossSum:
         """Sum both losses and the weighted divergence; the count is the objective's."""

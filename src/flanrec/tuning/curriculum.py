@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flanrec.tuning.objective import LossSum, Objective, Weighted
+from flanrec.tuning.around import Around
+from flanrec.tuning.objective import Objective, Weighted
 
 Curriculum = Literal["none", "easy-first", "families"]
 
@@ -103,7 +104,7 @@ def difficulty(example: Any) -> int:
     return len(example.prompt)
 
 
-class EasyFirst:
+class EasyFirst(Around):
     """An objective whose short prompts come first: at competence c only those of the shortest share c are drawn.
 
     An example is drawn again until its prompt is short enough, or the shortest of some is taken. That is a draw from
@@ -125,22 +126,8 @@ class EasyFirst:
     pace = "easy-first"
 
     def __init__(self, objective: Objective, lengths: NDArray[np.int64]) -> None:
-        self.objective = objective
+        super().__init__(objective)
         self.lengths = lengths
-
-    @property
-    def name(self) -> str:
-        """The objective's own."""
-        return self.objective.name
-
-    @property
-    def apart(self) -> bool:
-        """The objective's own."""
-        return self.objective.apart
-
-    def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
-        """Draw what the objective draws, short or long."""
-        return self.objective.draw(rng, size)
 
     def draw_at(self, rng: np.random.Generator, size: int, progress: float) -> list[Any]:
         """Draw examples that are short enough for the progress of the run."""
@@ -159,11 +146,3 @@ class EasyFirst:
             if best is None or difficulty(found) < difficulty(best):
                 best = found
         return best
-
-    def prepare(self, examples: list[Any]) -> Any:
-        """As the objective prepares them."""
-        return self.objective.prepare(examples)
-
-    def loss(self, prepared: Any) -> LossSum:
-        """The objective's own."""
-        return self.objective.loss(prepared)

@@ -39,7 +39,8 @@ def add_adapter(backbone: Backbone, settings: AdapterSettings, *, steps: int = 1
     ----------
     LoRA: Hu et al., 2021. DoRA: Liu et al., 2024, the direction of a map is changed low-rank and its length apart.
     rsLoRA: Kalajdzievski, 2023, scaled by the root of the rank. AdaLoRA: Zhang et al., 2023, ranks go where they
-    matter. IA3: Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper than in-context learning", 2022.
+    matter. IA3: Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper than in-context
+    learning", 2022.
     """
     if hasattr(backbone.model, "peft_config") or attached(backbone.model) is not None:
         raise SettingsError("The backbone carries an adapter already. Merge it, or load the backbone anew.")

@@ -32,4 +32,3 @@ def shared(backbone: Backbone) -> Backbone:
     }
     memo |= {id(buffer): buffer for buffer in model.buffers()}
     return dataclasses.replace(backbone, model=copy.deepcopy(model, memo))
-

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from flanrec.errors import SettingsError
+from flanrec.tuning.around import Around
 from flanrec.tuning.objective import LossSum, Predicting
 
 
-class DistilledObjective:
+class DistilledObjective(Around):
     """An objective of a student, and the same objective of its teacher, who says what is probable at each place.
 
     ``(1 - share) * loss + share * T**2 * sum of weight * KL(teacher | student)``, both distributions softened by the
@@ -35,6 +35,8 @@ class DistilledObjective:
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015.
     """
 
+    objective: Predicting
+
     def __init__(
         self, objective: Predicting, teacher: Predicting, *, temperature: float = 2.0, share: float = 0.5
     ) -> None:
@@ -42,28 +44,10 @@ class DistilledObjective:
             raise SettingsError(
                 f"temperature is {temperature} and share {share}; the one must be above 0, the other from 0 to 1"
             )
-        self.objective = objective
+        super().__init__(objective)
         self.teacher = teacher
         self.temperature = temperature
         self.share = share
-
-    @property
-    def name(self) -> str:
-        """The objective's own."""
-        return self.objective.name
-
-    @property
-    def apart(self) -> bool:
-        """The objective's own."""
-        return self.objective.apart
-
-    def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
-        """Draw what the objective draws."""
-        return self.objective.draw(rng, size)
-
-    def prepare(self, examples: list[Any]) -> Any:
-        """Prepare as the objective does; the teacher reads the same."""
-        return self.objective.prepare(examples)
 
     def predict(self, prepared: Any) -> Tensor:
         """What the student holds probable, not softened: [n_places, n_choices]."""

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from flanrec.errors import SettingsError
-from flanrec.tuning.objective import LossSum, Objective
+from flanrec.tuning.around import Around
+from flanrec.tuning.objective import Objective
 
 
-class Replayed:
+class Replayed(Around):
     """An objective whose batches hold old examples beside new ones, so that learning these does not undo those.
 
     Inputs
@@ -34,29 +35,11 @@ class Replayed:
     def __init__(self, new: Objective, old: Objective, share: float) -> None:
         if not 0 <= share <= 1:
             raise SettingsError(f"the share of replayed examples is {share}; it must be between 0 and 1")
-        self.new = new
+        super().__init__(new)
         self.old = old
         self.share = share
-
-    @property
-    def name(self) -> str:
-        """That of the objective."""
-        return self.new.name
-
-    @property
-    def apart(self) -> bool:
-        """As the objective draws."""
-        return self.new.apart
 
     def draw(self, rng: np.random.Generator, size: int) -> list[Any]:
         """Draw new examples, then old ones."""
         old = int((rng.random(size) < self.share).sum())
-        return [*self.new.draw(rng, size - old), *self.old.draw(rng, old)]
-
-    def prepare(self, examples: list[Any]) -> Any:
-        """As the objective prepares any of its examples."""
-        return self.new.prepare(examples)
-
-    def loss(self, prepared: Any) -> LossSum:
-        """As the objective's."""
-        return self.new.loss(prepared)
+        return [*self.objective.draw(rng, size - old), *self.old.draw(rng, old)]
