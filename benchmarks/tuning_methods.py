@@ -35,6 +35,7 @@ import flanrec
 from flanrec.backbone import load_backbone
 from flanrec.cli.common import progress_callbacks
 from flanrec.evaluation.models import evaluate_model, match_reports
+from flanrec.evaluation.robustness import measure_robustness
 from flanrec.metrics.intervals import paired_bootstrap
 from flanrec.recommender import Recommender, RecommenderSettings
 from quality import machine
@@ -42,7 +43,6 @@ from timing import write_record
 
 METRIC = "ndcg@10"
 BASE = "full"
-OTHER_WORDS = ("typos", "held-out templates")
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,10 @@ def measured(name: str, asked: argparse.Namespace, data: flanrec.Dataset | None 
     match, rule = match_reports(recommender, split.validation)
     found |= {"auc": match["auc"], "rule_auc": rule["auc"]}
     if row.reworded:
-        from flanrec.evaluation.robustness import measure_robustness
-
-        told = measure_robustness(recommender, split.validation, users=asked.users, seed=asked.seed, reading="generate")
-        found["reworded"] = told.to_dict()
+        told = measure_robustness(
+            recommender, split.validation, readings=("generate",), users=asked.users, seed=asked.seed
+        )
+        found["reworded"] = told.to_dict()["drops"]
     return found
 
 
@@ -177,6 +177,33 @@ def table(record: Mapping[str, Any]) -> Table:
     return view
 
 
+def reworded_table(record: Mapping[str, Any]) -> Table:
+    """What other words cost, of the rows that were asked in them."""
+    view = Table(title="The same users asked in other words: relative drop, 95 % interval")
+    for heading in ("row", "reading", "change", "clean", "changed", "drop", "of full's drop"):
+        view.add_column(heading, justify="left" if heading in ("row", "reading", "change") else "right")
+    rows = {name: found["reworded"] for name, found in record["rows"].items() if "reworded" in found}
+    base = {(one["reading"], one["condition"]): one["drop"] for one in rows.get(BASE, [])}
+    for name, drops in rows.items():
+        view.add_section()
+        for one in drops:
+            before = base.get((one["reading"], one["condition"]))
+            view.add_row(
+                name, one["reading"], one["condition"], f"{one['clean']:.4f}", f"{one['changed']:.4f}",
+                f"{one['drop']:+.1%} [{one['low']:+.1%}, {one['high']:+.1%}]",
+                "" if name == BASE or not before else f"{one['drop'] / before:.0%}",
+            )  # fmt: skip
+    return view
+
+
+def show(record: Mapping[str, Any]) -> None:
+    """Print both tables."""
+    screen = Console(width=130)
+    screen.print(table(record))
+    if any("reworded" in found for found in record["rows"].values()):
+        screen.print(reworded_table(record))
+
+
 def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = None) -> None:
     """Measure what the record lacks, print, record."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,7 +217,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     options.add_argument("--one", choices=ROWS, default=None, help=argparse.SUPPRESS)
     asked = options.parse_args(arguments)
     if asked.show is not None:
-        Console(width=130).print(table(json.loads(asked.show.read_text(encoding="utf-8"))))
+        show(json.loads(asked.show.read_text(encoding="utf-8")))
         return
     if asked.one is not None:
         print(json.dumps(measured(asked.one, asked, data)))
@@ -209,7 +236,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
         record["rows"][name] = measured(name, asked, data) if data is not None else _apart(name, asked)
         record["rows"] = {known: record["rows"][known] for known in ROWS if known in record["rows"]}
         write_record(asked.json, record)
-    Console(width=130).print(table(record))
+    show(record)
 
 
 def _apart(name: str, asked: argparse.Namespace) -> dict[str, Any]:
