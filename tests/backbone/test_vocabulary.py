@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
+from tokenizers.normalizers import Lowercase
 from transformers import PreTrainedTokenizerFast
 
 from flanrec.backbone import Backbone
-from flanrec.backbone.vocabulary import check_readable, unknown_rate, used_rows
+from flanrec.backbone.vocabulary import check_readable, token_difference, unknown_rate, used_rows
 from flanrec.errors import CheckpointError
 
 
@@ -50,3 +53,17 @@ def test_used_rows_are_exactly_those_of_the_texts_and_the_control_tokens(tokeniz
     assert rows.dtype.name == "int64"
     assert rows.tolist() == sorted(wanted)
     assert used_rows(tokenizer, []).tolist() == [0, 1, 2]
+
+
+def test_a_tokenizer_is_like_itself_however_it_padded_before(tokenizer: PreTrainedTokenizerFast) -> None:
+    other = copy.deepcopy(tokenizer)
+    other(["one", "one and two"], padding=True, truncation=True, max_length=3)
+    assert token_difference(tokenizer, other, ["Toy Story (1995)", "Heat", ""]) == ""
+
+
+def test_more_tokens_and_other_cuts_are_told(tokenizer: PreTrainedTokenizerFast) -> None:
+    larger, folding = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
+    larger.add_tokens(["Quarry"])
+    assert "and the other" in token_difference(tokenizer, larger, [])
+    folding.backend_tokenizer.normalizer = Lowercase()
+    assert token_difference(tokenizer, folding, ["heat", "Heat"]) == "they cut 'Heat' differently"

@@ -59,6 +59,12 @@ class Oracle(TorchEngine):
         lists = [[answer, *np.delete(rest, answer)][:k] for answer in self.answers[: len(prompts)]]
         return np.array(lists), np.zeros((len(prompts), k), dtype=np.float32)
 
+    def title_log_probabilities(self, prompts: Any, token_rows: Any, *, candidates: Any = None, **options: Any) -> Any:
+        assert len({len(set(row)) for row in candidates}) == 1
+        return np.array(
+            [[float(item == answer) for item in row] for row, answer in zip(candidates, self.answers, strict=True)]
+        )
+
     def yes_no_logits(self, prompts: Any, *rest: Any, **more: Any) -> Any:
         return np.where(self.liked[: len(prompts)], 50.0, -50.0)
 
@@ -70,6 +76,7 @@ def test_who_knows_the_answers_has_the_best_metrics(known: Recommender, asked: H
     told = replace(asked, recommender=clever)
     prompter = known.parts.prompter
     assert next_item(told).ask(prompter).tolist() == [1.0] * 6
+    assert pick(told).ask(prompter).tolist() == [1.0] * 6
     found = match(told)
     assert found is not None
     assert found.labels is not None

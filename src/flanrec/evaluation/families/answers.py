@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from flanrec.catalogue.prompter import Prompter
 from flanrec.evaluation.families.asked import HeldOut, LastEvents, Trial
-from flanrec.evaluation.families.texts import words
-from flanrec.generation.answers import free_answers
+from flanrec.instructions import Task, tasks
 from flanrec.metrics.lists import FloatArray
 from flanrec.metrics.probability import auc
 from flanrec.tuning.objectives.answers import Question
@@ -56,16 +55,39 @@ def _untaken(asked: HeldOut, row: int) -> int:
 
 
 def pick(asked: HeldOut) -> Trial:
-    """Whether the candidate that is named is the right one."""
-    rows = np.arange(len(asked.people))
+    """Whether the right one of the candidates is the likeliest; the others are drawn by popularity, as in tuning."""
+    recommender = asked.recommender
+    catalogue, rows = recommender.parts.catalogue, np.arange(len(asked.people))
+    offered = [_candidates(asked, row) for row in rows.tolist()]
+
+    def task_of(prompter: Prompter, row: int) -> Task:
+        titles = catalogue.titles
+        history = [titles[item] for item in asked.people[row].items[-max(1, prompter.titles // 2) :]]
+        return tasks.pick(
+            [titles[item] for item in offered[row]], titles[asked.items[row]], history=history, noun=prompter.noun,
+            nouns=prompter.nouns,
+        )  # fmt: skip
 
     def ask(prompter: Prompter) -> FloatArray:
-        questions = LastEvents(asked, prompter).each(asked, "pick", rows)
-        said = free_answers(asked.recommender.backbone, [one.prompt for one in questions], rows=asked.rows)
-        right = [words(answer) == words(one.answers[0]) for answer, one in zip(said, questions, strict=True)]
-        return np.array(right, dtype=np.float64)
+        prompts = [prompter.word(task_of(prompter, row), asked.rng(row)).prompt for row in rows.tolist()]
+        scores = recommender.engine.title_log_probabilities(prompts, catalogue.token_rows, candidates=offered)
+        best = [some[int(place)] for some, place in zip(offered, scores.argmax(axis=1), strict=True)]
+        return np.asarray(np.array(best) == asked.items, dtype=np.float64)
 
-    return Trial("pick", "accuracy", ask, 1 / CANDIDATES, rows)
+    return Trial("pick", "accuracy", ask, float(np.mean([1 / len(some) for some in offered])), rows)
+
+
+def _candidates(asked: HeldOut, row: int) -> list[int]:
+    """The held-out item of a user among others that the user has not taken, no title twice."""
+    catalogue, rng = asked.recommender.parts.catalogue, asked.rng(row)
+    right, taken = int(asked.items[row]), set(asked.people[row].items.tolist())
+    shares = catalogue.popularity / catalogue.popularity.sum()
+    drawn = rng.choice(len(shares), size=min(4 * CANDIDATES, int((shares > 0).sum())), p=shares, replace=False)
+    by_title = {catalogue.titles[item]: item for item in drawn.tolist() if item not in taken}
+    by_title.pop(catalogue.titles[right], None)
+    others = list(by_title.values())[: CANDIDATES - 1]
+    others.insert(int(rng.integers(len(others) + 1)), right)
+    return others
 
 
 def rating(asked: HeldOut) -> Trial:

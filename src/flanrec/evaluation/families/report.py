@@ -37,7 +37,7 @@ FAMILIES: dict[str, Callable[[HeldOut], Trial | None]] = {
 MEANING: dict[Metric, str] = {
     "NDCG@10": "of the titles that are generated; without reading: a random order",
     "AUC": "of the log odds of yes with those of the like rates; without reading: the like rates alone",
-    "accuracy": "of the candidate that is named, word for word; without reading: one of the candidates",
+    "accuracy": "how often the right candidate is the likeliest; without reading: one of the candidates",
     "MAE": "distance of the likeliest rating from the true one, lower is better; without reading: the median rating",
     "token F1": "of the words of the answer; without reading: the answer to another question",
 }

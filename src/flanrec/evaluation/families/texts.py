@@ -70,12 +70,12 @@ def token_f1(said: str, target: str) -> float:
     >>> token_f1("", "drama"), token_f1("Drama!", "drama")
     (0.0, 1.0)
     """
-    one, other = Counter(words(said)), Counter(words(target))
+    one, other = Counter(_words(said)), Counter(_words(target))
     shared = (one & other).total()
     return 2 * shared / (one.total() + other.total()) if shared else 0.0
 
 
-def words(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 

@@ -131,6 +131,6 @@ class DistillationSettings(Settings):
     """Weight of the teacher's probabilities beside the answers; not for sequence."""
     sequences: int = Field(default=1000, ge=1)
     """Questions that the teacher answers before tuning; not for logits."""
-    titles: int = Field(default=4, ge=1)
-    """Its likeliest titles that are the answers to a question for items, weighted by its probabilities; 1 is the
-    best alone; not for logits."""
+    titles: int = Field(default=30, ge=1)
+    """Its likeliest titles that are the answers to a question for items, weighted by its probabilities; the best few
+    alone hold little of these, and the student grows too sure of them; not for logits."""
