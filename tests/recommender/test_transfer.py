@@ -125,6 +125,7 @@ def test_a_tuned_t5_is_asked_for_yes_and_no_though_this_log_tuned_nothing(
         assert len(asked) == times
 
 
+@pytest.mark.slow
 def test_a_carried_prompt_comes_along_and_is_tuned_further_by_its_own_method(
     small_dataset: Dataset, brief: RecommenderSettings, backbone: Backbone, tmp_path: Path
 ) -> None:
