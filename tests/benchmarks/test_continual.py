@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -13,13 +13,10 @@ import pytest
 
 from flanrec.data import Dataset
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture
-def continual(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("continual")
+@pytest.fixture(scope="module")
+def continual(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("continual")
 
 
 def test_slices_part_the_log_by_time_and_leave_out_what_is_asked_of_the_base(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,23 +13,10 @@ import pytest
 from flanrec.backbone import Backbone
 from flanrec.data import Dataset
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def few_labels() -> ModuleType:
-    """The script as a module."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("few_labels_benchmark", BENCHMARKS / "few_labels.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+def few_labels(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("few_labels")
 
 
 def test_a_number_of_users_is_measured_once_and_told(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,19 +16,10 @@ from flanrec.errors import DataError
 if TYPE_CHECKING:
     from flanrec.recommender import Recommender
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "quality.py"
-
 
 @pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("quality_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def quality(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("quality")
 
 
 def test_a_saved_model_is_measured_and_each_stage_is_told_and_recorded(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,23 +11,10 @@ import pytest
 
 from flanrec.data import Dataset
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def methods() -> ModuleType:
-    """The script as a module."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("tuning_methods_benchmark", BENCHMARKS / "tuning_methods.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+def methods(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("tuning_methods")
 
 
 def test_rows_stand_beside_full_tuning_and_are_measured_once(

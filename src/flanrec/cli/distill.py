@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +13,7 @@ import typer
 from flanrec.cli.common import counting, load_model, print_frame, print_json
 from flanrec.cli.config import ConfigOption, build_settings
 from flanrec.cli.options import DeviceOption, JsonOption, ModelOption, ReviewsOption, Rows, Source, grouped
-from flanrec.cli.run_folders import refuse_unusable, run_folder, tidy, told_of_interruption
+from flanrec.cli.run_folders import run_folder, run_in
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -75,45 +73,33 @@ def distill(
 ) -> None:
     """Tune a smaller T5 on what a saved recommender says, on its own log or another, and compare the two."""
     folder = run_folder(out, runs)
-    first = os.environ.get("RANK", "0") == "0"
-    if first:
-        refuse_unusable(out, folder, resume)
-    else:
-        logging.getLogger("flanrec").setLevel(logging.WARNING)
-    if (student is None) == (encoder_layers is None and decoder_layers is None):
-        raise SettingsError(
-            "name the student: --student CHECKPOINT, or --encoder-layers and --decoder-layers, not both of these"
-        )
-    teacher = load_model(model, device)
-    from flanrec.distributed.watching import facts_of, watching
-    from flanrec.recommender import distill as distilled
-    from flanrec.recommender.distilling import student_settings
-    from flanrec.tuning import Tracking, parted
+    with run_in(folder, out, resume=resume, keep_checkpoints=keep_checkpoints) as first:
+        if (student is None) == (encoder_layers is None and decoder_layers is None):
+            raise SettingsError(
+                "name the student: --student CHECKPOINT, or --encoder-layers and --decoder-layers, not both of these"
+            )
+        teacher = load_model(model, device)
+        from flanrec.distributed.watching import facts_of, watching
+        from flanrec.recommender import distill as distilled
+        from flanrec.recommender.distilling import student_settings
+        from flanrec.tuning import Tracking, parted
 
-    lesson = {"by": by and by.value, "temperature": temperature, "share": share, "sequences": sequences}
-    settings = build_settings(
-        "balanced", config, {"words": {"steps": steps}, "distillation": lesson, "seed": seed},
-        base=student_settings(teacher),
-    )  # fmt: skip
-    dataset = _log(teacher, source, rows, reviews)
-    asking = _Asking(settings.distillation.sequences)
-    try:
+        lesson = {"by": by and by.value, "temperature": temperature, "share": share, "sequences": sequences}
+        settings = build_settings(
+            "balanced", config, {"words": {"steps": steps}, "distillation": lesson, "seed": seed},
+            base=student_settings(teacher),
+        )  # fmt: skip
+        dataset = _log(teacher, source, rows, reviews)
+        asking = _Asking(settings.distillation.sequences)
         with watching(folder, Tracking(), lambda: facts_of(teacher, dataset), resume=resume) as told, asking:
             found = distilled(
                 teacher, dataset, student=student, encoder_layers=encoder_layers, decoder_layers=decoder_layers,
                 settings=settings, folder=folder, resume=resume, callbacks=told, progress=asking,
             )  # fmt: skip
             found.recommender.save_pretrained(out)
-    except KeyboardInterrupt:
-        if first:
-            typer.echo(told_of_interruption(folder), err=True)
-        raise
-    parted()
-    if not first:
-        return
-    if not keep_checkpoints:
-        tidy(folder)
-    _report(found, out, folder, as_json)
+        parted()
+    if first:
+        _report(found, out, folder, as_json)
 
 
 class _Asking:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import typer
 
 from flanrec.artefact import MANIFEST
 from flanrec.errors import SettingsError
@@ -12,6 +18,38 @@ from flanrec.errors import SettingsError
 def run_folder(out: Path, runs: Path | None) -> Path:
     """Where checkpoints and curves of a run go that saves into `out`: the folder asked for, or one beside it."""
     return runs if runs is not None else out.with_name(f"{out.name}.run")
+
+
+@contextmanager
+def run_in(folder: Path, out: Path, *, resume: bool, keep_checkpoints: bool) -> Iterator[bool]:
+    """A run that saves into `out`, with its checkpoints and curves in `folder`: refused early, or tidied up afterwards.
+
+    Of the processes of a launcher the first one looks, tells and tidies up, and the others only warn. An interrupted
+    run says how to go on.
+
+    Yields
+    ------
+    bool
+        Whether this process is the first.
+
+    Raises
+    ------
+    SettingsError
+        See `refuse_unusable`.
+    """
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        refuse_unusable(out, folder, resume)
+    else:
+        logging.getLogger("flanrec").setLevel(logging.WARNING)
+    try:
+        yield first
+    except KeyboardInterrupt:
+        if first:
+            typer.echo(told_of_interruption(folder), err=True)
+        raise
+    if first and not keep_checkpoints:
+        tidy(folder)
 
 
 def refuse_unusable(out: Path, folder: Path, resume: bool) -> None:

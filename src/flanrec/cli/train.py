@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ import typer
 from flanrec.cli.common import print_frame, print_json
 from flanrec.cli.config import ConfigOption
 from flanrec.cli.options import DeviceOption, JsonOption, ReviewsOption, Rows, Source, Start, grouped, table_option
-from flanrec.cli.run_folders import refuse_unusable, run_folder, tidy, told_of_interruption
+from flanrec.cli.run_folders import run_folder, run_in
 from flanrec.data.addresses import TableAddress
 from flanrec.data.dataset import load_interactions
 from flanrec.data.examples import load_examples
@@ -98,50 +96,41 @@ def train(
 ) -> None:
     """Tune a recommender on interactions and items, and save it."""
     folder = run_folder(out, runs)
-    # Of the processes of a launcher the first one looks, tells and tidies up.
-    first = os.environ.get("RANK", "0") == "0"
     libraries = _libraries(track or [], tensorboard)
-    if first:
-        refuse_unusable(out, folder, resume)
-        _require(libraries)
-    else:
-        logging.getLogger("flanrec").setLevel(logging.WARNING)
-    settings = start.settings(config, words={"method": None if method is None else method.value}, max_steps=max_steps)
-    if method is not None and settings.words.steps == 0:
-        raise SettingsError(f"--method {method.value} tunes the T5, and words.steps is 0; choose --preset balanced")
-    if start_from is not None and (start.backbone is not None or start.revision is not None):
-        raise SettingsError("--from brings its own T5; leave out --backbone and --revision")
-    dataset = source.load(rows, reviews)
-    if labels is not None:
-        dataset = with_labels(dataset, load_interactions(labels, dataset.items["item_id"], rows.policy, rows.rejects))
-    from flanrec.distributed import TrainJob, train_by_ray
-    from flanrec.distributed import train as train_here
-    from flanrec.tuning import Tracking, parted
+    with run_in(folder, out, resume=resume, keep_checkpoints=keep_checkpoints) as first:
+        if first:
+            _require(libraries)
+        settings = start.settings(
+            config, words={"method": None if method is None else method.value}, max_steps=max_steps
+        )
+        if method is not None and settings.words.steps == 0:
+            raise SettingsError(f"--method {method.value} tunes the T5, and words.steps is 0; choose --preset balanced")
+        if start_from is not None and (start.backbone is not None or start.revision is not None):
+            raise SettingsError("--from brings its own T5; leave out --backbone and --revision")
+        dataset = source.load(rows, reviews)
+        if labels is not None:
+            known = dataset.items["item_id"]
+            dataset = with_labels(dataset, load_interactions(labels, known, rows.policy, rows.rejects))
+        from flanrec.distributed import TrainJob, train_by_ray
+        from flanrec.distributed import train as train_here
+        from flanrec.tuning import Tracking, parted
 
-    # Workers elsewhere have another working directory.
-    local = start.backbone is not None and Path(start.backbone).is_dir()
-    backbone = str(Path(str(start.backbone)).resolve()) if local else start.backbone
-    job = TrainJob(
-        dataset, settings, str(out.resolve()), str(folder.resolve()), backbone, start.revision, resume,
-        Tracking(libraries, project, run_name or out.resolve().name), device,
-        None if examples is None else partial(load_examples, examples, rows.policy),
-        None if start_from is None else str(start_from.resolve()),
-    )  # fmt: skip
-    try:
+        # Workers elsewhere have another working directory.
+        local = start.backbone is not None and Path(start.backbone).is_dir()
+        backbone = str(Path(str(start.backbone)).resolve()) if local else start.backbone
+        job = TrainJob(
+            dataset, settings, str(out.resolve()), str(folder.resolve()), backbone, start.revision, resume,
+            Tracking(libraries, project, run_name or out.resolve().name), device,
+            None if examples is None else partial(load_examples, examples, rows.policy),
+            None if start_from is None else str(start_from.resolve()),
+        )  # fmt: skip
         if workers > 1 or address is not None:
             told = train_by_ray(job, workers, threads=threads, address=address)
         else:
             told = train_here(job)
-    except KeyboardInterrupt:
-        if first:
-            typer.echo(told_of_interruption(folder), err=True)
-        raise
-    parted()
-    if not first:
-        return
-    if not keep_checkpoints:
-        tidy(folder)
-    _report(told, out, folder, as_json)
+        parted()
+    if first:
+        _report(told, out, folder, as_json)
 
 
 def _libraries(track: list[Tracker], tensorboard: bool) -> tuple[Library, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +13,7 @@ import typer
 from flanrec.cli.common import load_model, print_frame, print_json
 from flanrec.cli.config import ConfigOption
 from flanrec.cli.options import DeviceOption, JsonOption, ModelOption, Rows, grouped, table_option
-from flanrec.cli.run_folders import refuse_unusable, tidy, told_of_interruption
+from flanrec.cli.run_folders import run_in
 from flanrec.data.addresses import TableAddress
 from flanrec.errors import SettingsError
 
@@ -126,17 +124,12 @@ def update(
 ) -> None:
     """Teach a saved recommender new users, items and interactions, unless held-out events speak against it."""
     folder = runs if runs is not None else out.with_name(f"{out.name}.update")
-    first = os.environ.get("RANK", "0") == "0"
-    if first:
-        refuse_unusable(out, folder, resume)
-    else:
-        logging.getLogger("flanrec").setLevel(logging.WARNING)
-    settings = learning.settings()
-    recommender = load_model(model, device)
-    from flanrec.distributed.watching import facts_of, watching
-    from flanrec.tuning import Tracking, parted
+    with run_in(folder, out, resume=resume, keep_checkpoints=keep_checkpoints) as first:
+        settings = learning.settings()
+        recommender = load_model(model, device)
+        from flanrec.distributed.watching import facts_of, watching
+        from flanrec.tuning import Tracking, parted
 
-    try:
         with watching(
             folder, Tracking(), lambda: facts_of(recommender, recommender.parts.dataset), resume=resume
         ) as told:
@@ -146,16 +139,9 @@ def update(
             )  # fmt: skip
             if report.changed or (report.accepted and out.resolve() != model.resolve()):
                 recommender.save_pretrained(out)
-    except KeyboardInterrupt:
-        if first:
-            typer.echo(told_of_interruption(folder), err=True)
-        raise
-    parted()
-    if not first:
-        return
-    if not keep_checkpoints:
-        tidy(folder)
-    _tell(report, model, out, folder, as_json)
+        parted()
+    if first:
+        _tell(report, model, out, folder, as_json)
 
 
 def _given(**values: Any) -> dict[str, Any]:

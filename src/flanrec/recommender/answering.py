@@ -1,4 +1,4 @@
-"""A fitted recommender among people and catalogue indices; `Recommender` adds ids, tables and files around it."""
+"""A fitted recommender among people and catalogue indices; `Replying` adds ids and tables around it."""
 
 from __future__ import annotations
 

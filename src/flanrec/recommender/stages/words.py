@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flanrec.artefact import saving, verify_manifest
 from flanrec.backbone import Backbone
-from flanrec.backbone.adapters import add_adapter, finished
+from flanrec.backbone.adapters import AdapterSettings, add_adapter, finished
 from flanrec.backbone.attachments import attached, train_attached
 from flanrec.backbone.dropout import dropout_at
 from flanrec.backbone.encoder import recompute_blocks
@@ -92,15 +92,7 @@ def word_trainer(
     steps = settings.bounded(words.steps)
     torch.manual_seed(seed)
     reference = reference_of(backbone, words.start_gain) if words.weights.preference > 0 else None
-    if words.adapter is not None and attached(backbone.model) is not None:
-        train_attached(backbone.model)  # of an earlier log: see `flanrec.recommender.transfer`
-    elif words.adapter is not None:
-        backbone = add_adapter(backbone, words.adapter, steps=steps)
-    else:
-        # Most rows of the vocabulary are never met; those that are may be trained by themselves.
-        backbone.model.requires_grad_(True)
-        backbone.model.get_input_embeddings().requires_grad_(False)
-        backbone.model.get_output_embeddings().requires_grad_(False)
+    backbone = trainable(backbone, words.adapter, steps)
     with torch.no_grad():
         # Zero-shot preferences among titles are strong and mostly wrong: begin nearer to what the crowd takes.
         backbone.model.get_decoder().final_layer_norm.weight.mul_(words.start_gain)
@@ -144,6 +136,24 @@ def word_trainer(
             companions=[RankSchedule(backbone.model)] if words.method == "adalora" else [],
         )
         yield backbone, trainer
+
+
+def trainable(backbone: Backbone, adapter: AdapterSettings | None, steps: int) -> Backbone:
+    """A backbone whose weights that are to be tuned in so many steps ask for gradients, and no others.
+
+    Without an adapter these are all blocks and what the model carries; with one it is the adapter, which is put in
+    unless the model carries one from an earlier fit.
+    """
+    if adapter is None:
+        # Most rows of the vocabulary are never met; those that are may be trained by themselves.
+        backbone.model.requires_grad_(True)
+        backbone.model.get_input_embeddings().requires_grad_(False)
+        backbone.model.get_output_embeddings().requires_grad_(False)
+    elif attached(backbone.model) is not None:
+        train_attached(backbone.model)
+    else:
+        backbone = add_adapter(backbone, adapter, steps=steps)
+    return backbone
 
 
 @contextmanager

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from flanrec.artefact import saving
 from flanrec.backbone import Backbone
-from flanrec.backbone.adapters import add_adapter, finished
-from flanrec.backbone.attachments import attached, detached
+from flanrec.backbone.adapters import finished
 from flanrec.backbone.vocabulary import used_rows
 from flanrec.recommender.settings import WordTuning
 from flanrec.recommender.stages import Callbacks
 from flanrec.recommender.stages.mixture import word_mixture
-from flanrec.recommender.stages.words import WORDS_DONE, word_groups
+from flanrec.recommender.stages.words import WORDS_DONE, trainable, word_groups
 from flanrec.recommender.updating.lesson import WARMUP, Lesson, anchors, beside
 from flanrec.recommender.updating.settings import UpdateSettings
 from flanrec.tuning import Trainer, TrainerSettings, TrainingReport
@@ -96,24 +95,8 @@ def word_steps(words: WordTuning, settings: UpdateSettings) -> int:
 
 def _ready(backbone: Backbone, words: WordTuning, steps: int) -> Backbone:
     """A backbone whose weights that are to be tuned ask for gradients: those that its fit tuned, or such as those."""
-    if attached(backbone.model) is not None:
-        return _attachment_trained(backbone)
-    if words.adapter is None:
-        backbone.model.requires_grad_(True)
-        backbone.model.get_input_embeddings().requires_grad_(False)
-        backbone.model.get_output_embeddings().requires_grad_(False)
-        return backbone
     # Ranks were allotted when the model was fitted, over a long schedule: a few steps take plain low-rank adapters.
     adapter = words.adapter
-    plain = adapter.model_copy(update={"method": "lora"}) if adapter.method == "adalora" else adapter
-    return add_adapter(backbone, plain, steps=max(steps, 1))
-
-
-def _attachment_trained(backbone: Backbone) -> Backbone:
-    """A backbone that carries what its fit tuned, which alone is tuned on."""
-    model = backbone.model
-    with detached(model):
-        frozen = {id(weight) for weight in model.parameters()}
-    for weight in model.parameters():
-        weight.requires_grad_(id(weight) not in frozen)
-    return backbone
+    if adapter is not None and adapter.method == "adalora":
+        adapter = adapter.model_copy(update={"method": "lora"})
+    return trainable(backbone, adapter, max(steps, 1))
