@@ -32,14 +32,13 @@ from rich.console import Console
 from rich.table import Table
 
 import flanrec
-from flanrec.artefact import write_text_atomically
 from flanrec.backbone import load_backbone
 from flanrec.candidates import Popularity
 from flanrec.catalogue.people import Person
 from flanrec.cli.clock import Clock
-from flanrec.cli.common import json_text, progress_callbacks
+from flanrec.cli.common import progress_callbacks
 from flanrec.evaluation.fitted import fitted_contender
-from flanrec.evaluation.methods import K, Method, Ranking, Row, by_scores, measure
+from flanrec.evaluation.methods import K, Method, Ranking, Row, by_scores, known_or_none, measure
 from flanrec.evaluation.row_store import RowStore
 from flanrec.evaluation.sources import reading_methods
 from flanrec.evaluation.tasks import RankingTask, ranking_task
@@ -48,6 +47,7 @@ from flanrec.metrics import UserItems, hit_rate, ndcg
 from flanrec.metrics.intervals import bootstrap_interval, paired_bootstrap
 from flanrec.recommender import READINGS, RecommenderSettings
 from quality import machine
+from timing import write_record
 
 USERS = (16, 32, 64, 128, 256)
 POPULARITY = "popularity"
@@ -88,7 +88,7 @@ class Measured:
         }
         return told | {
             "users": len(self.people),
-            "seconds": {"fit": self.row.fit_seconds, "user": self.row.user_seconds},
+            "seconds": {"fit": known_or_none(self.row.fit_seconds), "user": known_or_none(self.row.user_seconds)},
         }
 
 
@@ -120,9 +120,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
         rows = measured(task, sampled(data, task, asked), settings, asked, clock)
         record["labelled_users"][str(users)] = told(rows, task, asked.seed)
         console.print(table(rows, f"{users} labelled users, {len(task.known.interactions)} events", asked.seed))
-        if asked.json is not None:
-            asked.json.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(asked.json, json_text(record) + "\n")
+        write_record(asked.json, record)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

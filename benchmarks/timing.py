@@ -61,6 +61,7 @@ class Timing:
 def write_record(path: Path | None, record: Mapping[str, Any]) -> None:
     """Put a record in place of an earlier one, whole or not at all; nothing without a path."""
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(path, json.dumps(record, indent=1) + "\n")
 
 

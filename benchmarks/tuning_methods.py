@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -38,7 +37,7 @@ from flanrec.evaluation.models import evaluate_model, match_reports
 from flanrec.evaluation.robustness import measure_robustness
 from flanrec.metrics.intervals import paired_bootstrap
 from flanrec.recommender import Recommender, RecommenderSettings
-from quality import machine
+from quality import machine, peak_memory_gb
 from timing import write_record
 
 METRIC = "ndcg@10"
@@ -131,7 +130,7 @@ def measured(name: str, asked: argparse.Namespace, data: flanrec.Dataset | None 
         "trained": tuned.trained,
         "share": tuned.trained / whole,
         "seconds": tuned.seconds,
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "megabytes": 1000 * peak_memory_gb(),
         "loss": float(np.mean(tuned.losses[-20:])),
     }
     begun = time.perf_counter()

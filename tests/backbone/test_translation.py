@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from flanrec.backbone import Backbone
+from flanrec.backbone import Backbone, translation
 from flanrec.backbone.offline import offline_checkpoint
 from flanrec.backbone.translation import back_translated
 from flanrec.errors import CheckpointError, SettingsError
@@ -46,3 +47,17 @@ def test_what_is_not_here_or_not_safe_is_refused(tmp_path: Path) -> None:
         back_translated(TEXTS, tmp_path, folder)
     with pytest.raises(SettingsError, match="num_beams 0"):
         back_translated(TEXTS, folder, folder, num_beams=0)
+
+
+def test_what_is_cut_is_counted_and_the_log_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = offline_checkpoint()
+    monkeypatch.setattr(translation, "_LONGEST", 8)
+    monkeypatch.setattr(translation, "_EVERY", 0.0)
+    with caplog.at_level(logging.INFO, "flanrec"):
+        found = back_translated(["Yes.", "one two three four five six seven eight"], folder, folder, device="cpu",
+                                num_beams=1, batch_size=1)  # fmt: skip
+    assert len(found) == 2
+    assert f"1 of 2 texts were cut to 8 tokens before {folder} reads them" in caplog.messages
+    assert f"back-translation: 1 of 2 texts by {folder}" in caplog.messages

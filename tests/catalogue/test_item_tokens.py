@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.adapters import AdapterMethod, AdapterSettings, add_adapter
+from flanrec.backbone.attachments import attached
 from flanrec.backbone.prompts import PromptEncoder, mean_embeddings
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.factors import TransitionFactors, transition_factors
@@ -53,6 +56,20 @@ def states_of(tokens: ItemTokens, histories: list[list[int]], prompts: tuple[Ten
     with torch.no_grad():
         result: Tensor = tokens(items, *prompts)
     return result
+
+
+@pytest.mark.parametrize("method", ["adapter", "prefix-tuning"])
+def test_what_the_backbone_carries_stays_with_the_backbone(
+    method: AdapterMethod, tokens: ItemTokens, factors: TransitionFactors, small_catalogue: Catalogue,
+    fresh_backbone: Callable[[], Backbone],
+) -> None:  # fmt: skip
+    carrying = add_adapter(fresh_backbone(), AdapterSettings(method=method))
+    built = ItemTokens.build(carrying, small_catalogue, factors, SETTINGS).decoder.state_dict()
+    plain = tokens.decoder.state_dict()
+    assert built.keys() == plain.keys()
+    for name, value in built.items():
+        assert torch.equal(value, plain[name]), name
+    assert attached(carrying.model) is not None
 
 
 def test_there_is_one_state_a_position_and_one_before_any_item(tokens: ItemTokens, prompts: tuple[Tensor, ...]) -> None:

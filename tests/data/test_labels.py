@@ -41,6 +41,15 @@ def test_labels_of_no_event_are_counted_and_left_out(caplog: pytest.LogCaptureFi
     assert "1 events got a rating, 2 of 3 labels are of no unrated event" in caplog.text
 
 
+def test_events_that_are_set_apart_stay_without_a_rating(caplog: pytest.LogCaptureFixture) -> None:
+    unrated = log(rating=[5.0, None, None])
+    apart = unrated.interactions.filter(pl.col("user_id") == 2)["row"]
+    with caplog.at_level(logging.INFO, logger="flanrec"):
+        filled = with_labels(unrated, labels((1, 8, 2.0), (2, 7, 4.0)), without=apart)
+    assert filled.interactions["rating"].to_list() == [5.0, 2.0, None]
+    assert "1 events got a rating, 1 of 2 labels" in caplog.text
+
+
 def test_the_last_label_of_a_pair_counts_and_one_without_a_rating_does_not() -> None:
     filled = with_labels(log(), labels((1, 8, 2.0), (1, 8, 3.0), (2, 7, None)))
     assert filled.interactions["rating"].to_list() == [None, 3.0, None]

@@ -7,12 +7,14 @@ import pytest
 
 from flanrec.backbone import Backbone
 from flanrec.data import Dataset
+from flanrec.data.splits import hold_out_last
 from flanrec.evaluation.comparing import Plan, compare
 from flanrec.evaluation.methods import measure
 from flanrec.evaluation.references import zero_shot_report
 from flanrec.evaluation.tasks import RankingTask, ranking_task
 from flanrec.evaluation.untuned import Untuned, untuned_name, untuned_reading
 from flanrec.instructions.text import occurs
+from flanrec.metrics import ndcg
 from flanrec.recommender import Asking, RecommenderSettings
 
 
@@ -39,11 +41,21 @@ def test_rows_are_named_by_their_examples_and_differ(untuned: Untuned, task: Ran
     assert np.array_equal(measure(methods[1], task).items, rows[1].items)
 
 
-def test_the_zero_shot_row_is_the_zero_shot_report(
-    untuned: Untuned, backbone: Backbone, task: RankingTask, small_dataset: Dataset, short_settings: RecommenderSettings
+def test_the_zero_shot_row_ranks_as_the_zero_shot_report(
+    untuned: Untuned, backbone: Backbone, small_dataset: Dataset, short_settings: RecommenderSettings
 ) -> None:
-    from flanrec.data.splits import hold_out_last
+    task = ranking_task(small_dataset, "leave-one-out", 42)
+    row = measure(untuned.methods()[0], task)
+    report = zero_shot_report(backbone, short_settings, task.known, hold_out_last(small_dataset)[1], (10,))
+    assert report.users == len(task.people)
+    reached = ndcg(row.items, task.relevant, 10)
+    assert reached.any()
+    np.testing.assert_allclose(np.sort(reached), np.sort(report.per_user["ndcg@10"]))
 
+
+def test_zero_shot_reports_are_named_by_their_examples_and_differ(
+    backbone: Backbone, small_dataset: Dataset, short_settings: RecommenderSettings
+) -> None:
     train, test = hold_out_last(small_dataset)
     reports = [zero_shot_report(backbone, short_settings, train, test, (10,), users=3, shots=shots) for shots in (0, 2)]
     assert [report.name for report in reports] == ["zero-shot, 3 users", "few-shot, 2 examples, 3 users"]

@@ -119,6 +119,20 @@ def test_swapping_changes_only_words_of_the_table(seed: int, rate: float) -> Non
         assert changed.split(". ")[1].split()[0] in {"Suggest", "Propose"}
 
 
+@pytest.mark.parametrize("text", ["Some SC\u0130-F\u0130 please.", "A thr\u0131ller!"])
+def test_letters_that_only_the_pattern_takes_for_those_of_a_word_stay(text: str) -> None:
+    for seed in range(5):
+        assert WORDS["en"].swapped(text, np.random.default_rng(seed), 1.0).startswith(text[:6])
+
+
+def test_a_word_that_stands_twice_in_a_group_is_not_put_in_its_own_place(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('language = "xx"\ngroups = [["wine", "Wine", "vintage"]]\n', encoding="utf-8")
+    table = Synonyms.load("xx", [own])
+    assert table.others == {"wine": ("vintage",), "vintage": ("wine", "Wine")}
+    assert table.swapped("Wine", np.random.default_rng(0), 1.0) == "Vintage"
+
+
 def test_a_file_of_ones_own_adds_to_the_package_and_mistakes_are_named(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('language = "en"\ngroups = [["film", "flick"], ["wine", "vin rouge"]]\n', encoding="utf-8")
@@ -128,6 +142,7 @@ def test_a_file_of_ones_own_adds_to_the_package_and_mistakes_are_named(tmp_path:
     assert "wine" not in Synonyms.load("zh", [own]).others
     assert Synonyms.load("xx", [own]).swapped("film", np.random.default_rng(0), 1.0) == "film"
     for body in ('language = "en"\n', 'groups = [["a", "b"]]\n', 'language = "en"\ngroups = [["alone"]]\n', "=",
+                 'language = "en"\ngroups = [["film", "Film "]]\n',
                  'language = "en"\ngroups = [["a", "b"]]\nmore = 1\n'):  # fmt: skip
         own.write_text(body, encoding="utf-8")
         with pytest.raises(TemplateError, match=r"own\.toml.*groups"):

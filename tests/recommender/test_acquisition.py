@@ -76,6 +76,17 @@ def test_unrated_events_are_asked_about_first(silent: Recommender, small_dataset
     assert found.join(unrated, on=["user_id", "item_id"], how="semi").height == 6
 
 
+def test_what_was_rated_in_another_event_is_not_asked_about(silent: Recommender, small_dataset: Dataset) -> None:
+    log = small_dataset.interactions
+    bare = log.with_columns(rating=pl.when(pl.col("user_id") != "u3").then(pl.col("rating")))
+    own = bare.filter(pl.col("user_id") == "u3")
+    rated = own.head(1).with_columns(rating=pl.lit(5.0), row=pl.lit(log.height + 1, dtype=log["row"].dtype))
+    other = Recommender(silent.backbone, silent.settings)
+    other.adopt(replace(silent.parts, dataset=small_dataset.with_interactions(pl.concat([rated, bare]))))
+    found = ask_next(other, 40, users=["u3"], pool=own.height - 1)
+    assert set(found["item_id"]) == set(own["item_id"].to_list()[1:])
+
+
 def test_strangers_can_be_asked_and_only_those_named(silent: Recommender) -> None:
     found = ask_next(silent, 9, "users", users=["u3", "stranger", "u3"], pool=20)
     assert sorted(found["user_id"]) == ["stranger", "u3"]

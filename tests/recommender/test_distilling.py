@@ -210,6 +210,27 @@ def test_interrupted_it_goes_on_as_it_would_have_and_asks_nothing_twice(
     assert {path: path.stat().st_mtime_ns for path in parts} == parts
 
 
+def test_another_student_does_not_go_on_with_a_run(
+    teacher: Recommender, brief: RecommenderSettings, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    settings, folder = by(brief, "logits"), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        distill(teacher, small_dataset, encoder_layers=1, settings=settings, folder=folder, callbacks=Stop(2))
+    with pytest.raises(CheckpointError, match="other"):
+        distill(teacher, small_dataset, encoder_layers=2, settings=settings, folder=folder, resume=True)
+
+
+def test_neither_teacher_nor_student_may_be_a_t5_that_no_log_has_tuned(
+    teacher: Recommender, backbone: Backbone, brief: RecommenderSettings, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    raw = Recommender(shrunken(backbone, 1, 1), by(brief, "logits", steps=0)).fit(small_dataset)
+    with pytest.raises(SettingsError, match="the T5 of the teacher was never tuned"):
+        distill(raw, small_dataset, encoder_layers=1, settings=brief)
+    raw.save_pretrained(tmp_path / "raw")
+    with pytest.raises(SettingsError, match=r"the T5 of the recommender in .*raw was never tuned"):
+        distill(teacher, small_dataset, student=tmp_path / "raw", settings=brief)
+
+
 def test_answers_of_another_run_are_refused(teacher: Recommender, material: Material, tmp_path: Path) -> None:
     settings = told(material, "sequence")
     fresh, kept = (tutor_of(teacher.backbone, teacher.backbone, settings, tmp_path, resume) for resume in (False, True))
@@ -227,7 +248,7 @@ def test_the_student_is_named_once(teacher: Recommender, small_dataset: Dataset,
         distill(teacher, small_dataset, settings=brief, encoder_layers=4)
     with pytest.raises(SettingsError, match="steps is 0"):
         distill(teacher, small_dataset, settings=by(brief, "logits", steps=0), encoder_layers=2)
-    assert student_of(teacher, None, 2, None).backbone.model.config.num_decoder_layers == 3
+    assert student_of(teacher, None, 2, None, brief.words).backbone.model.config.num_decoder_layers == 3
 
 
 def test_its_settings_are_the_teachers_with_all_blocks_tuned(teacher: Recommender) -> None:

@@ -184,6 +184,22 @@ def test_back_translation_words_sentences_anew_once(
     assert "back-translation found other words for" in caplog.text
 
 
+def test_all_runs_share_one_back_translation(
+    material: Callable[..., Material], fresh_backbone: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def reversed_words(texts: Sequence[str], there: Path, back: Path, **options: Any) -> list[str]:
+        calls.append(len(texts))
+        return [" ".join(reversed(text.split())) for text in texts]
+
+    monkeypatch.setattr(hardening, "back_translated", reversed_words)
+    chosen = material(steps=1, runs=2, augment={"back_translation": ("to", "fro")})
+    _, report = tune_words(fresh_backbone(), chosen, None, False, Watch())
+    assert report.steps == 1
+    assert len(calls) == 1
+
+
 def test_several_runs_keep_the_best_and_tell_what_each_had(
     material: Callable[..., Material], fresh_backbone: Fresh, caplog: pytest.LogCaptureFixture
 ) -> None:

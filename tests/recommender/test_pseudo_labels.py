@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from flanrec.data import Dataset
 from flanrec.data.labels import with_labels
+from flanrec.data.splits import hold_out_last
 from flanrec.errors import NotFoundError, SettingsError
+from flanrec.instructions.text import occurs
 from flanrec.recommender import Recommender
-from flanrec.recommender.pseudo_labels import gated, pseudo_labels, typical_ratings, unrated_events
+from flanrec.recommender.pseudo_labels import gated, pseudo_labels, typical_ratings, unrated_events, unrated_pairs
 
 chances = st.lists(st.floats(0, 1), max_size=40).map(np.array)
 gates = st.floats(0.51, 0.99)
@@ -74,6 +76,37 @@ def test_pairs_that_are_rated_already_or_have_no_user_are_left_out(half_rated: R
     found = pseudo_labels(half_rated, pairs.with_columns(probability=pl.Series([0.9] * 4)), gate=0.8, balanced=False)
     assert found["item_id"].to_list() == ["i1", "i20"]
     assert found["probability"].to_list() == [0.9, 0.9]
+
+
+def test_what_the_next_fit_sets_apart_gets_no_label_and_is_in_no_prompt(
+    half_rated: Recommender, small_dataset: Dataset
+) -> None:
+    titles = dict(small_dataset.items.select("item_id", "title").iter_rows())
+    newest = dict(hold_out_last(small_dataset)[1].interactions.select("user_id", "item_id").iter_rows())
+    found = pseudo_labels(half_rated, gate=0.51, balanced=False)
+    assert found.height
+    for user, item, prompt in found.select("user_id", "item_id", "prompt").iter_rows():
+        assert newest[user] != item
+        assert not occurs(titles[newest[user]], prompt)
+        walked = small_dataset.interactions.filter(pl.col("user_id") == user)["item_id"].to_list()
+        later = walked[walked.index(item) + 1 :]
+        assert not any(occurs(titles[other], prompt) for other in later)
+    pairs = pl.DataFrame({"user_id": list(newest), "item_id": list(newest.values())})
+    assert unrated_pairs(half_rated, pairs).height == 0
+
+
+def test_an_item_that_was_rated_in_another_event_is_not_unrated(half_rated: Recommender) -> None:
+    log = half_rated.parts.dataset.interactions
+    open_event = unrated_events(half_rated, ["u3"]).row(0, named=True)
+    again = log.filter((pl.col("user_id") == "u3") & (pl.col("item_id") == open_event["item_id"])).with_columns(
+        timestamp=pl.lit(0, dtype=log["timestamp"].dtype),
+        rating=pl.lit(2.0),
+        row=pl.lit(log.height + 1, dtype=log["row"].dtype),
+    )
+    other = Recommender(half_rated.backbone, half_rated.settings)
+    twice = half_rated.parts.dataset.with_interactions(pl.concat([again, log]))
+    other.adopt(replace(half_rated.parts, dataset=twice))
+    assert open_event["item_id"] not in unrated_events(other, ["u3"])["item_id"].to_list()
 
 
 def test_bad_requests_are_refused(half_rated: Recommender) -> None:

@@ -125,6 +125,15 @@ def test_a_tuned_t5_is_asked_for_yes_and_no_though_this_log_tuned_nothing(
         assert len(asked) == times
 
 
+def test_a_t5_that_no_log_has_tuned_is_refused(
+    backbone: Backbone, brief: RecommenderSettings, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = worded(brief, steps=0)
+    Recommender(shrunken(backbone, 1, 1), settings).fit(half(small_dataset, True)).save_pretrained(tmp_path / "model")
+    with pytest.raises(SettingsError, match=r"was never tuned \(words.steps is 0\), so it has nothing to pass on"):
+        transferred(tmp_path / "model", device="cpu")
+
+
 @pytest.mark.slow
 def test_a_carried_prompt_comes_along_and_is_tuned_further_by_its_own_method(
     small_dataset: Dataset, brief: RecommenderSettings, backbone: Backbone, tmp_path: Path

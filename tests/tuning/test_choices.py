@@ -18,7 +18,7 @@ from flanrec.catalogue.prompter import Prompter
 from flanrec.data.dataset import Dataset
 from flanrec.errors import DataError
 from flanrec.instructions.text import occurs
-from flanrec.tuning.choices import Choices
+from flanrec.tuning.choices import ChoiceQuestions
 from flanrec.tuning.objectives.candidates import Choice
 from flanrec.tuning.objectives.contrastive import Meeting
 from flanrec.tuning.questions import Questions
@@ -28,11 +28,11 @@ quick = settings(max_examples=40, deadline=None)
 NAMES = ("pair", "ranking", "sample", "preference")
 
 
-def make(dataset: Dataset, prompter: Prompter, users: list[Person] | None = None, **options: Any) -> Choices:
+def make(dataset: Dataset, prompter: Prompter, users: list[Person] | None = None, **options: Any) -> ChoiceQuestions:
     shape = {name: options.pop(name) for name in ("candidates", "hard") if name in options}
     known = people(dataset) if users is None else users
     facets, rates = Facets.of(prompter.catalogue), LikeRates.of(dataset.sequences())
-    return Choices(Questions(known, prompter, facets, rates, **options), **shape)
+    return ChoiceQuestions(Questions(known, prompter, facets, rates, **options), **shape)
 
 
 def uphill(histories: Any) -> Any:
@@ -41,21 +41,21 @@ def uphill(histories: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def choices(small_dataset: Dataset, small_prompter: Prompter) -> Choices:
+def choices(small_dataset: Dataset, small_prompter: Prompter) -> ChoiceQuestions:
     return make(small_dataset, small_prompter)
 
 
 @pytest.fixture(scope="module")
-def taught(small_dataset: Dataset, small_prompter: Prompter) -> Choices:
+def taught(small_dataset: Dataset, small_prompter: Prompter) -> ChoiceQuestions:
     return make(small_dataset, small_prompter, teacher=uphill, trust=0.8)
 
 
 @pytest.fixture(scope="module")
-def unrated(unrated_dataset: Dataset, small_prompter: Prompter) -> Choices:
+def unrated(unrated_dataset: Dataset, small_prompter: Prompter) -> ChoiceQuestions:
     return make(unrated_dataset, small_prompter)
 
 
-def moments(choices: Choices, choice: Choice) -> list[tuple[Person, int]]:
+def moments(choices: ChoiceQuestions, choice: Choice) -> list[tuple[Person, int]]:
     """The users and moments that a choice can be about: what is excluded had happened, but for candidates."""
     open_ = set(choice.items)
     return [
@@ -69,7 +69,7 @@ def moments(choices: Choices, choice: Choice) -> list[tuple[Person, int]]:
 @quick
 @given(seed=seeds, name=st.sampled_from(NAMES))
 def test_no_candidate_stands_in_the_prompt_or_comes_twice_or_is_excluded(
-    choices: Choices, taught: Choices, unrated: Choices, seed: int, name: str
+    choices: ChoiceQuestions, taught: ChoiceQuestions, unrated: ChoiceQuestions, seed: int, name: str
 ) -> None:
     for some in (choices, taught, unrated):
         choice: Choice = getattr(some, name)(np.random.default_rng(seed))
@@ -88,7 +88,7 @@ def test_the_rng_alone_decides(small_dataset: Dataset, small_prompter: Prompter,
     assert len({one.prompt for one in drawn}) > 6
 
 
-def test_a_pair_is_what_came_next_beside_items_that_the_user_never_took(choices: Choices) -> None:
+def test_a_pair_is_what_came_next_beside_items_that_the_user_never_took(choices: ChoiceQuestions) -> None:
     others = []
     for seed in range(60):
         choice = choices.pair(np.random.default_rng(seed))
@@ -103,7 +103,7 @@ def test_a_pair_is_what_came_next_beside_items_that_the_user_never_took(choices:
     assert 20 < sum(item > 27 for item in others) < 70
 
 
-def test_what_is_sampled_is_corrected_by_how_often_it_is_drawn(choices: Choices) -> None:
+def test_what_is_sampled_is_corrected_by_how_often_it_is_drawn(choices: ChoiceQuestions) -> None:
     weights = choices.questions.prompter.catalogue.weights
     repeated = 0
     for seed in range(60):
@@ -118,7 +118,7 @@ def test_what_is_sampled_is_corrected_by_how_often_it_is_drawn(choices: Choices)
     assert repeated > 20
 
 
-def test_a_preference_is_a_like_over_what_the_same_user_rated_low(choices: Choices) -> None:
+def test_a_preference_is_a_like_over_what_the_same_user_rated_low(choices: ChoiceQuestions) -> None:
     by_rating = 0
     for seed in range(60):
         choice = choices.preference(np.random.default_rng(seed))
@@ -137,7 +137,7 @@ def test_a_preference_is_a_like_over_what_the_same_user_rated_low(choices: Choic
     assert by_rating > 40
 
 
-def test_without_ratings_what_was_popular_then_and_never_taken_is_rejected(unrated: Choices) -> None:
+def test_without_ratings_what_was_popular_then_and_never_taken_is_rejected(unrated: ChoiceQuestions) -> None:
     never = 0
     for seed in range(40):
         choice = unrated.preference(np.random.default_rng(seed))
@@ -152,7 +152,7 @@ def test_without_ratings_what_was_popular_then_and_never_taken_is_rejected(unrat
     assert never <= 4
 
 
-def test_a_taught_ranking_is_graded_by_the_logarithm_of_beliefs(taught: Choices) -> None:
+def test_a_taught_ranking_is_graded_by_the_logarithm_of_beliefs(taught: ChoiceQuestions) -> None:
     for seed in range(40):
         choice = taught.ranking(np.random.default_rng(seed))
 
@@ -164,7 +164,7 @@ def test_a_taught_ranking_is_graded_by_the_logarithm_of_beliefs(taught: Choices)
         assert np.isfinite(choice.grades).all()
 
 
-def test_a_ranking_without_a_teacher_is_graded_by_ratings(choices: Choices, unrated: Choices) -> None:
+def test_a_ranking_without_a_teacher_is_graded_by_ratings(choices: ChoiceQuestions, unrated: ChoiceQuestions) -> None:
     grades = set()
     for seed in range(40):
         choice = choices.ranking(np.random.default_rng(seed))
@@ -180,7 +180,7 @@ def test_a_ranking_without_a_teacher_is_graded_by_ratings(choices: Choices, unra
     assert grades == {0.0, 1.0, 3.0, 4.0}
 
 
-def test_a_meeting_is_an_instruction_with_what_came_and_hard_negatives(choices: Choices) -> None:
+def test_a_meeting_is_an_instruction_with_what_came_and_hard_negatives(choices: ChoiceQuestions) -> None:
     titles = choices.questions.prompter.catalogue.titles
     hard = 0
     for seed in range(40):

@@ -87,10 +87,10 @@ def test_a_state_of_a_stranger_is_refused(tmp_path: Path) -> None:
 
 
 def adalora(
-    make: Callable[[], Backbone], catalogue: Catalogue, folder: Path | None = None, steps: int = 10
+    make: Callable[[], Backbone], catalogue: Catalogue, folder: Path | None = None, steps: int = 10, rank: int = 4
 ) -> tuple[Trainer, RankSchedule]:
     torch.manual_seed(0)
-    backbone = add_adapter(make(), AdapterSettings(method="adalora", rank=4), steps=steps)
+    backbone = add_adapter(make(), AdapterSettings(method="adalora", rank=rank), steps=steps)
     question = Question("Which movie comes next?", (catalogue.titles[0],), (1.0,))
     schedule = RankSchedule(backbone.model)
     return Trainer(
@@ -126,6 +126,12 @@ def test_ranks_fall_from_half_as_many_more_to_the_budget_and_stay_there(
     ranks = [sum(pattern) for pattern in patterns.values()]
     assert sum(ranks) == 4 * maps
     assert len(set(ranks)) > 1  # they went where they matter
+
+
+def test_the_least_rank_is_allotted_too(fresh_backbone: Callable[[], Backbone], small_catalogue: Catalogue) -> None:
+    trainer, schedule = adalora(fresh_backbone, small_catalogue, rank=1)
+    trainer.fit()
+    assert schedule.kept == 48
 
 
 def test_a_killed_adalora_run_resumes_to_the_same_losses_and_ranks(

@@ -179,3 +179,10 @@ def test_somebody_must_begin() -> None:
     late = [replace(Weighted(one), since=0.5) for one in (run.first, run.second)]
     with pytest.raises(SettingsError, match="at the first step"):
         Trainer({"model": run.model}, run.trainer().groups, late, run.settings, evaluate=run.evaluate, primary="fit")
+
+
+def test_patience_is_refused_where_a_family_begins_later() -> None:
+    run = Run(patience=1)
+    late = [Weighted(run.first), Weighted(run.second, since=0.5)]
+    with pytest.raises(SettingsError, match="With patience the run may end before reversed had a turn"):
+        Trainer({"model": run.model}, run.trainer().groups, late, run.settings, evaluate=run.evaluate, primary="fit")

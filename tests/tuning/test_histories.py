@@ -16,7 +16,7 @@ from flanrec.catalogue.prompter import Prompter
 from flanrec.data.dataset import Dataset
 from flanrec.instructions import LeakError
 from flanrec.instructions.augment import WordingChanges
-from flanrec.tuning.choices import Choices
+from flanrec.tuning.choices import ChoiceQuestions
 from flanrec.tuning.histories import HistoryChanges
 from flanrec.tuning.questions import Questions
 
@@ -26,7 +26,7 @@ seeds = st.integers(0, 2**32 - 1)
 def person(count: int, reviewed: bool = True) -> Person:
     items = np.arange(count, dtype=np.int64) * 3
     reviews = tuple(f"of {item}" for item in items) if reviewed else ()
-    return Person(items, items.astype(np.float32) / 10, {"age": "30"}, items * 100.0, reviews)
+    return Person(items, items.astype(np.float32) / 10, {"age": "30"}, items * 100.0, reviews, user_id="u7")
 
 
 @given(count=st.integers(0, 30), seed=seeds, reviewed=st.booleans())
@@ -39,7 +39,7 @@ def test_events_keep_what_belongs_to_them(count: int, seed: int, reviewed: bool)
     assert after.times is not None
     np.testing.assert_array_equal(after.times, after.items * 100.0)
     assert after.reviews == (tuple(f"of {item}" for item in after.items) if reviewed else ())
-    assert after.attributes == before.attributes
+    assert (after.attributes, after.user_id) == (before.attributes, before.user_id)
 
 
 def test_each_variation_comes_as_often_as_asked() -> None:
@@ -67,7 +67,7 @@ def test_every_kind_of_question_tells_the_varied_history(cropped: Questions, kin
 
     def told(questions: Questions) -> float:
         """Mean number of titles in a prompt."""
-        ask = getattr(Choices(questions) if kind == "pair" else questions, kind)
+        ask = getattr(ChoiceQuestions(questions) if kind == "pair" else questions, kind)
         prompts = [ask(np.random.default_rng(seed)).prompt for seed in range(60)]
         return float(np.mean([sum(title in prompt for title in titles) for prompt in prompts]))
 

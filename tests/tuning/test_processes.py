@@ -78,6 +78,13 @@ def test_what_fails_in_one_fails_in_all_instead_of_waiting(tmp_path: Path) -> No
     assert all(told["problem"].startswith("NonFiniteLossError") for told in seen)
     assert "Another process" in seen[0]["problem"]
     assert "regression" in seen[1]["problem"]
+    seen = together("giving up", tmp_path / "doubt")
+    assert [(told["problem"], told["steps"]) for told in seen] == [("GivenUpError: worse than the others", 4)] * 2
+
+
+def test_weights_are_held_by_the_importance_that_the_first_found(tmp_path: Path) -> None:
+    seen = together("importance", tmp_path, "steps=1")
+    assert seen[0]["importance"] == seen[1]["importance"]
 
 
 def test_without_a_launcher_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 optuna = pytest.importorskip("optuna", reason="needs the extra: pip install 'flanrec[search]'")
 
 from flanrec.tuning import GivenUpError  # noqa: E402
-from flanrec.tuning.pruning import Course, Point, median_pruner, places_of  # noqa: E402
+from flanrec.tuning.pruning import Point, TrialCourse, median_pruner, places_of  # noqa: E402
 
 
 def study_of(values: list[float]) -> optuna.Study:
@@ -25,9 +25,9 @@ def study_of(values: list[float]) -> optuna.Study:
 
 def test_below_the_median_at_the_same_point_it_is_given_up() -> None:
     study = study_of([0.2, 0.4, 0.6, 0.8, 1.0])  # a median of 0.3 in the middle
-    Course(study.ask(), "words")("words", 0.5, 0.31)
+    TrialCourse(study.ask(), "words")("words", 0.5, 0.31)
     with pytest.raises(GivenUpError, match=r"0\.2900 after 50 % of the steps of words, below the median"):
-        Course(study.ask(), "words")("words", 0.5, 0.29)
+        TrialCourse(study.ask(), "words")("words", 0.5, 0.29)
 
 
 @pytest.mark.parametrize(
@@ -41,31 +41,31 @@ def test_below_the_median_at_the_same_point_it_is_given_up() -> None:
     ],
 )
 def test_elsewhere_it_goes_on_and_is_taken_down_all_the_same(stage: str, share: float, value: float) -> None:
-    course = Course(study_of([0.2, 0.4, 0.6, 0.8, 1.0]).ask(), "words")
+    course = TrialCourse(study_of([0.2, 0.4, 0.6, 0.8, 1.0]).ask(), "words")
     course(stage, share, value)
     assert [(point.stage, point.share) for point in course.points] == [(stage, share)]
 
 
 def test_an_early_lead_saves_nobody() -> None:
-    course = Course(study_of([0.2, 0.4, 0.6, 0.8, 1.0]).ask(), "words")
+    course = TrialCourse(study_of([0.2, 0.4, 0.6, 0.8, 1.0]).ask(), "words")
     course("words", 0.25, 0.9)
     with pytest.raises(GivenUpError):
         course("words", 0.5, 0.1)
 
 
 def test_the_best_so_far_counts_not_the_last() -> None:
-    course = Course(study_of([0.2, 0.4, 0.6, 0.8, 1.0]).ask(), "words")
+    course = TrialCourse(study_of([0.2, 0.4, 0.6, 0.8, 1.0]).ask(), "words")
     course("words", 0.5, 0.7)
     course("words", 0.75, 0.1)
     assert len(course.points) == 2
 
 
 def test_the_first_whole_trials_are_let_be() -> None:
-    Course(study_of([0.6, 0.8, 0.8, 1.0]).ask(), "words")("words", 0.5, 0.0)
+    TrialCourse(study_of([0.6, 0.8, 0.8, 1.0]).ask(), "words")("words", 0.5, 0.0)
 
 
 def test_without_a_trial_nothing_is_judged() -> None:
-    course = Course()
+    course = TrialCourse()
     course("words", 0.5, 0.0)
     assert course.points == [Point("words", 0.5, 0.0)]
 

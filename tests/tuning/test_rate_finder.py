@@ -13,6 +13,7 @@ import torch
 from tiny_run import Run
 
 from flanrec.errors import SettingsError
+from flanrec.tuning import LossSum
 from flanrec.tuning.rate_finder import RateCurve, find_rate
 
 
@@ -82,6 +83,20 @@ def test_the_same_seed_gives_the_same_curve_and_dropout_is_no_noise(curve: RateC
     assert np.ptp(dropped.losses[:20]) > 0.1 * dropped.untrained
 
 
+def test_a_loss_that_is_another_one_with_gradients_begins_as_it_was_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of adversarial training, which is twice the loss only where there is a gradient to climb."""
+    run = tiny()
+    usual = run.first.loss
+
+    def doubled(examples: list[Any]) -> LossSum:
+        loss = usual(examples)
+        return LossSum(2 * loss.total, loss.count) if torch.is_grad_enabled() else loss
+
+    monkeypatch.setattr(run.first, "loss", doubled)
+    curve = curve_of(run, high=2e-5, steps=10)
+    assert curve.smoothed == pytest.approx([curve.untrained] * 10, rel=1e-3)
+
+
 def test_where_no_rate_helps_nothing_is_suggested() -> None:
     curve = curve_of(tiny(), low=1e-9, high=1e-7, steps=10)
     assert curve.stopped == "steps"
@@ -95,6 +110,14 @@ def test_a_loss_that_is_not_finite_ends_the_test_with_what_was_seen() -> None:
     assert curve.stopped == "not finite"
     assert 0 < len(curve.rates) < 80
     assert all(math.isfinite(loss) for loss in curve.losses)
+
+
+def test_a_loss_that_is_not_finite_at_the_start_ends_the_test_before_the_first_update() -> None:
+    run = tiny()
+    with torch.no_grad():
+        run.model.out.bias.fill_(math.nan)
+    curve = curve_of(run)
+    assert (curve.stopped, curve.rates, curve.lowest, curve.steepest) == ("not finite", (), None, None)
 
 
 def broken_after(run: Run, rows: int) -> Any:

@@ -19,7 +19,40 @@ import torch
 from tiny_run import Run
 
 from flanrec.errors import FlanrecError, SettingsError
-from flanrec.tuning import LossSum, all_processes, parted
+from flanrec.tuning import (
+    Evaluation,
+    GivenUpError,
+    LossSum,
+    StepRecord,
+    TrainingReport,
+    Weighted,
+    all_processes,
+    parted,
+)
+
+
+class Doubter:
+    """Gives the run up at its first evaluation."""
+
+    def on_step(self, record: StepRecord) -> None:
+        pass
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        raise GivenUpError("worse than the others")
+
+    def on_end(self, report: TrainingReport) -> None:
+        pass
+
+
+def importance_of(run: Run) -> list[float]:
+    """What elastic weight consolidation holds the weights by, a number a parameter."""
+    from flanrec.recommender.updating.lesson import anchors
+    from flanrec.recommender.updating.settings import Penalty
+
+    held = {name: value for name, value in run.model.named_parameters() if value.requires_grad}
+    (anchor,) = anchors(held, [Weighted(run.first)], Penalty(kind="ewc", strength=1.0, batches=2), 7)
+    assert anchor.importance is not None
+    return [float(value.double().sum()) for value in anchor.importance.values()]
 
 
 def main() -> None:
@@ -48,6 +81,11 @@ def main() -> None:
         run.second.before_loss = lambda examples: os.kill(os.getpid(), signal.SIGINT)
     if what == "kill" and together.first:
         run.first.before_loss = run.second.before_loss = lambda examples: time.sleep(0.1)
+    if what == "giving up":
+        run.arguments["callbacks"] = [Doubter()]
+    if what == "importance":
+        run.first.slope += together.rank  # by itself each process would find another one
+        told["importance"] = importance_of(run)
     told["pid"] = os.getpid()
     (folder / f"{together.rank}.pid").write_text(str(os.getpid()))
     trainer = run.trainer()

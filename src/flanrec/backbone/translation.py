@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from flanrec.instructions.text import sanitise
 
 logger = logging.getLogger(__name__)
 
+_LONGEST = 512
+"""Tokens of a text that are read; most such models know no places beyond."""
+_EVERY = 10.0
+"""Seconds between log lines."""
+
 
 def back_translated(
     texts: Sequence[str],
@@ -28,17 +34,23 @@ def back_translated(
     batch_size: int = 16,
     num_beams: int = 4,
 ) -> list[str]:
-    """Translate texts into another language and back.
+    """Translate texts into another language and back; the log tells every ten seconds how far it is.
 
     Parameters
     ----------
     texts
-        In the language that the first model reads.
+        In the language that the first model reads. Of more than 512 tokens they lose their end, and a warning counts
+        them.
     there, back
-        Folders of sequence-to-sequence models of transformers (Marian, M2M, T5 and others) with safetensors; they may
-        be one. Nothing is fetched, and no code of a folder is run.
+        Folders of sequence-to-sequence models of transformers with safetensors; they may be one. Each must translate
+        between two languages of its own, as Marian's do, or be told by its prefix, as T5 is. Nothing is fetched, and no
+        code of a folder is run.
     prefixes
         What each model is told before every text, such as ``"translate English to German: "`` for a T5.
+    device
+        Where they run: ``auto``, ``cpu``, ``cuda``, or a name that torch knows.
+    batch_size
+        Texts that are translated at once.
     num_beams
         Of both beam searches.
 
@@ -51,6 +63,8 @@ def back_translated(
     ------
     CheckpointError
         A folder is missing, has no safetensors, or holds no such model.
+    SettingsError
+        `batch_size` or `num_beams` is below 1, or the device is not there.
 
     References
     ----------
@@ -69,10 +83,15 @@ def _translated(texts: list[str], folder: Path, prefix: str, device: str, batch_
     model, tokenizer = _load(folder)
     place = choose_device(device)
     model = model.to(place).eval()
+    asked = [prefix + text for text in texts]
+    cut = sum(len(row) > _LONGEST for row in tokenizer(asked, verbose=False)["input_ids"]) if asked else 0
+    if cut:
+        logger.warning("%d of %d texts were cut to %d tokens before %s reads them", cut, len(asked), _LONGEST, folder)
     found: list[str] = []
-    for first in range(0, len(texts), batch_size):
-        part = [prefix + text for text in texts[first : first + batch_size]]
-        tokens = tokenizer(part, return_tensors="pt", padding=True, truncation=True, max_length=512).to(place)
+    told = time.monotonic()
+    for first in range(0, len(asked), batch_size):
+        part = asked[first : first + batch_size]
+        tokens = tokenizer(part, return_tensors="pt", padding=True, truncation=True, max_length=_LONGEST).to(place)
         longest = 2 * int(tokens["input_ids"].shape[1]) + 10
         with torch.inference_mode(), quiet():
             said = model.generate(
@@ -80,6 +99,9 @@ def _translated(texts: list[str], folder: Path, prefix: str, device: str, batch_
                 do_sample=False, max_new_tokens=longest, max_length=None, no_repeat_ngram_size=4,
             )  # fmt: skip
         found += [sanitise(text) for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
+        if time.monotonic() - told >= _EVERY:
+            logger.info("back-translation: %d of %d texts by %s", len(found), len(asked), folder)
+            told = time.monotonic()
     return found
 
 

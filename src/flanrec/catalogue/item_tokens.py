@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flanrec.backbone import Backbone
+from flanrec.backbone.attachments import detached
 from flanrec.backbone.decoder import causal, decoder_states
 from flanrec.backbone.dropout import drop
 from flanrec.backbone.prompts import mean_embeddings, mean_states
@@ -301,9 +302,10 @@ def item_texts(catalogue: Catalogue) -> list[str]:
 
 
 def _first_blocks(backbone: Backbone, layers: int) -> nn.Module:
-    """Copy the first decoder blocks with the final norm, without the vocabulary table."""
-    decoder: Any = backbone.model.get_decoder()
-    stack = copy.deepcopy(decoder, memo={id(decoder.embed_tokens): None})
+    """Copy the first decoder blocks with the final norm, without the vocabulary table and what the model carries."""
+    with detached(backbone.model) as plain:
+        decoder: Any = plain.get_decoder()
+        stack = copy.deepcopy(decoder, memo={id(decoder.embed_tokens): None})
     stack.block = nn.ModuleList(list(stack.block)[:layers])
     stack.requires_grad_(True)
     result: nn.Module = stack.float()

@@ -150,7 +150,8 @@ class Prompter:
             if self.changes is not None:
                 render(template, task)  # a leak is one in the words as they are, too
                 template, task = self.changes(template, task, rng)
-        return render(template, task, count_tokens=self.count_tokens, max_tokens=max_tokens or self.max_tokens)
+        limit = self.max_tokens if max_tokens is None else max_tokens
+        return render(template, task, count_tokens=self.count_tokens, max_tokens=limit)
 
     def remark(self, rng: np.random.Generator, *, language: int = 0) -> str:
         """Words of some other instruction, which ask for nothing here."""

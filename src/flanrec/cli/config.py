@@ -20,7 +20,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from flanrec.recommender import RecommenderSettings
 
+_Model = TypeVar("_Model", bound="BaseModel")
 PREFIX = "FLANREC"
 SETTINGS = "settings"
 _HAVE_FLAGS = frozenset({"noun", "nouns", "seed", "templates"})
@@ -116,8 +117,6 @@ def build_settings(
     SettingsError
         A name is not known (all such names, with those that are known), or a value cannot work.
     """
-    from pydantic import ValidationError
-
     from flanrec.recommender import RecommenderSettings
 
     body: dict[str, Any] = (RecommenderSettings.preset(preset) if base is None else base).model_dump()
@@ -128,9 +127,22 @@ def build_settings(
     for variable, change in _of_environment(RecommenderSettings, os.environ if environment is None else environment):
         _refuse_unknown(change, RecommenderSettings, f"environment variable {variable}")
         _merge(body, change)
-    _merge(body, _given(flags))
+    _merge(body, given_alone(flags))
+    return validated(RecommenderSettings, body)
+
+
+def validated(model: type[_Model], body: Mapping[str, Any]) -> _Model:
+    """Settings from their fields by name.
+
+    Raises
+    ------
+    SettingsError
+        A value cannot work; all such values are named.
+    """
+    from pydantic import ValidationError
+
     try:
-        return RecommenderSettings.model_validate(body)
+        return model.model_validate(body)
     except ValidationError as problem:
         wrong = "; ".join(
             f"{'.'.join(map(str, error['loc']))} is {error['input']!r}: {error['msg']}" for error in problem.errors()
@@ -183,6 +195,7 @@ def _merge(body: dict[str, Any], change: Mapping[str, Any]) -> None:
             body[name] = value
 
 
-def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: _given(value) if isinstance(value, Mapping) else value for name, value in flags.items()}
+def given_alone(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested fields without those that are None: flags that were not given."""
+    kept = {name: given_alone(value) if isinstance(value, Mapping) else value for name, value in flags.items()}
     return {name: value for name, value in kept.items() if value is not None and value != {}}

@@ -42,7 +42,7 @@ def label(
     out: OutOption = None,
 ) -> None:
     """Label what the match probability is sure of, for another round of training."""
-    from flanrec.recommender.pseudo_labels import check_gate, pseudo_labels, unrated_events
+    from flanrec.recommender.pseudo_labels import check_gate, pseudo_labels, unrated_events, unrated_pairs
 
     if (pairs is None) == (users_file is None):
         raise SettingsError(
@@ -53,10 +53,13 @@ def label(
     recommender = saved.load()
     if pairs is not None:
         frame, asked = read_pairs(recommender, pairs, rows)
-        with counting("labelling", asked.height) as advance:
-            asked = recommender.match(asked, progress=advance)
-        labels = pseudo_labels(recommender, asked, gate=gate, most=most, balanced=balanced)
-        precision = _precision(recommender, asked, frame) if "rating" in frame.columns else None
+        if "rating" in frame.columns:
+            asked = asked.with_columns(number_column(frame["rating"])[0].alias("rating"))
+        open_pairs = unrated_pairs(recommender, asked)
+        with counting("labelling", open_pairs.height) as advance:
+            open_pairs = recommender.match(open_pairs, progress=advance)
+        labels = pseudo_labels(recommender, open_pairs, gate=gate, most=most, balanced=balanced)
+        precision = _precision(recommender, open_pairs, gate)
     else:
         users = user_ids(recommender, users_file, ())
         asked, precision = unrated_events(recommender, users), None
@@ -87,12 +90,14 @@ def label(
         Console().print(gate_table(precision, "labels that the ratings beside the pairs confirm"))
 
 
-def _precision(recommender: Recommender, asked: pl.DataFrame, frame: pl.DataFrame) -> list[GatePrecision] | None:
-    """How often gates are right, by the ratings of the pairs; None where no pair has one."""
-    from flanrec.evaluation.gating import gate_precision
+def _precision(recommender: Recommender, asked: pl.DataFrame, gate: float) -> list[GatePrecision] | None:
+    """How often this gate and others are right, by the ratings beside the pairs; None where no pair has one."""
+    from flanrec.evaluation.gating import GATES, gate_precision
 
-    rated = asked.with_columns(number_column(frame["rating"])[0].alias("rating")).drop_nulls(["rating", "user_id"])
+    rated = asked.drop_nulls("rating") if "rating" in asked.columns else asked.head(0)
     if not rated.height:
         return None
     liked = rated["rating"] >= recommender.settings.liked_rating
-    return gate_precision(rated["user_id"].to_numpy(), liked.to_numpy(), rated["probability"].to_numpy())
+    return gate_precision(
+        rated["user_id"].to_numpy(), liked.to_numpy(), rated["probability"].to_numpy(), sorted({*GATES, gate})
+    )

@@ -18,6 +18,7 @@ from flanrec.data.addresses import TableAddress
 from flanrec.data.dataset import load_interactions
 from flanrec.data.examples import load_examples
 from flanrec.data.labels import with_labels
+from flanrec.data.splits import hold_out_last
 from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def train(
         dataset = source.load(rows, reviews)
         if labels is not None:
             known = dataset.items["item_id"]
-            dataset = with_labels(dataset, load_interactions(labels, known, rows.policy, rows.rejects))
+            # The last events tell how good the fit is: what a model said of them would be no truth to tell it by.
+            apart = hold_out_last(dataset)[1].interactions["row"]
+            dataset = with_labels(dataset, load_interactions(labels, known, rows.policy), without=apart)
         from flanrec.distributed import TrainJob, train_by_ray
         from flanrec.distributed import train as train_here
         from flanrec.tuning import Tracking, parted

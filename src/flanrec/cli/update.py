@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
 import typer
 
 from flanrec.cli.common import load_model, print_frame, print_json
-from flanrec.cli.config import ConfigOption
+from flanrec.cli.config import ConfigOption, given_alone, validated
 from flanrec.cli.options import DeviceOption, JsonOption, ModelOption, Rows, grouped, table_option
 from flanrec.cli.run_folders import run_in
 from flanrec.data.addresses import TableAddress
-from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
     from flanrec.recommender import UpdateReport, UpdateSettings
@@ -79,25 +78,17 @@ class Learning:
         SettingsError
             A value cannot work.
         """
-        from pydantic import ValidationError
-
         from flanrec.recommender import UpdateSettings
 
-        penalty = None if self.penalty is None else self.penalty.value
-        given: dict[str, Any] = {
-            "words": _given(steps=self.steps, rate=self.words_rate),
-            "tokens": _given(passes=self.passes, rate=self.tokens_rate),
-            "penalty": _given(kind=penalty, strength=self.strength),
-            "gate": _given(tolerance=self.tolerance, level=self.level),
+        flags = {
+            "words": {"steps": self.steps, "rate": self.words_rate},
+            "tokens": {"passes": self.passes, "rate": self.tokens_rate},
+            "penalty": {"kind": None if self.penalty is None else self.penalty.value, "strength": self.strength},
+            "gate": {"tolerance": self.tolerance, "level": self.level},
+            "replay": self.replay,
+            "seed": self.seed,
         }
-        try:
-            return UpdateSettings.model_validate(given | _given(replay=self.replay, seed=self.seed))
-        except ValidationError as problem:
-            wrong = "; ".join(
-                f"{'.'.join(map(str, error['loc']))} is {error['input']!r}: {error['msg']}"
-                for error in problem.errors()
-            )
-            raise SettingsError(f"settings cannot be used: {wrong}") from problem
+        return validated(UpdateSettings, given_alone(flags))
 
 
 @grouped
@@ -144,10 +135,6 @@ def update(
         _tell(report, model, out, folder, as_json)
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _tell(report: UpdateReport, model: Path, out: Path, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"model": str(out if report.accepted else model), "curves": str(folder)} | report.to_dict())
@@ -165,7 +152,7 @@ def _tell(report: UpdateReport, model: Path, out: Path, folder: Path, as_json: b
             }
             for check in report.checks
         ]  # fmt: skip
-        print_frame(pl.DataFrame(shown), "events that neither model has learnt")
+        print_frame(pl.DataFrame(shown), "events that the update does not learn")
     for choice in report.choices:
         typer.echo(choice.to_text())
     if not report.accepted:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _PAIR = ("user_id", "item_id")
 
 
-def with_labels(dataset: Dataset, labels: pl.DataFrame) -> Dataset:
+def with_labels(dataset: Dataset, labels: pl.DataFrame, *, without: pl.Series | None = None) -> Dataset:
     """The same log with ratings for events that have none; a rating that is there stays.
 
     Labels of pairs that are no event, or a rated one, are left out and counted in the log: as events they would say
@@ -26,6 +26,9 @@ def with_labels(dataset: Dataset, labels: pl.DataFrame) -> Dataset:
     labels
         Columns user_id, item_id and rating, as `load_interactions` or `flanrec.recommender.pseudo_labels` give them;
         of several labels of a pair the last one counts.
+    without
+        ``row`` of events that stay without a rating: those that are set apart to measure on, which must not be measured
+        by what a model said of them.
 
     Raises
     ------
@@ -56,9 +59,12 @@ def with_labels(dataset: Dataset, labels: pl.DataFrame) -> Dataset:
     given = given.unique(list(_PAIR), keep="last", maintain_order=True)
     rating = pl.col("rating") if "rating" in events.columns else pl.lit(None, dtype=pl.Float64)
     found = events.join(given, on=list(_PAIR), how="left", maintain_order="left")
+    if without is not None:
+        kept = ~pl.col("row").is_in(without.implode())
+        found = found.with_columns(pl.when(kept).then("_label").alias("_label"))
     labelled = found.filter(rating.is_null() & pl.col("_label").is_not_null())
     used = labelled.select(_PAIR).unique().height
-    logger.info("labels: %d events got a rating, %d of %d labels are of no unrated event and left out",
-                labelled.height, given.height - used, given.height)  # fmt: skip
+    logger.info("labels: %d events got a rating, %d of %d labels are of no unrated event, or of one that is set apart, "
+                "and left out", labelled.height, given.height - used, given.height)  # fmt: skip
     filled = found.with_columns(pl.coalesce(rating, pl.col("_label")).alias("rating")).drop("_label")
     return Dataset(filled, dataset.items, dataset.users, dataset.reviews, dataset.name)

@@ -154,13 +154,17 @@ class _Asked:
 
     @classmethod
     def drawn(cls, recommender: Recommender, persons: Sequence[Person], each: int, rng: np.random.Generator) -> _Asked:
-        """Of each person's unrated events the newest, and else items they have not met, drawn by popularity."""
+        """Of each person's unrated items those met last, and else items they have not met, drawn by popularity."""
         parts = recommender.parts
         weights = parts.catalogue.popularity + 1.0
         owners, items = [], []
         for at, person in enumerate(persons):
-            open_events = person.items[np.isnan(person.ratings)] if parts.rates.rated else person.items[:0]
-            own = list(dict.fromkeys(open_events[::-1].tolist()))[:each]
+            own: list[int] = []
+            if parts.rates.rated:
+                # What was rated in another event is no question.
+                open_events = np.isnan(person.ratings)
+                open_events &= ~np.isin(person.items, person.items[~open_events])
+                own = list(dict.fromkeys(person.items[open_events][::-1].tolist()))[:each]
             closed = weights.copy()
             closed[person.items] = 0
             count = min(each - len(own), int(np.count_nonzero(closed)))

@@ -212,5 +212,5 @@ class Recommender(Replying):
         if candidate is not None:
             self.backbone, self._parts = candidate
             self._engine = None
-        self.reports = report.stages or self.reports
+            self.reports = report.stages or self.reports
         return report

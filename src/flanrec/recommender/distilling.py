@@ -23,12 +23,12 @@ from flanrec.recommender.core import Recommender
 from flanrec.recommender.fitting import fit
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.readings import MatchReading, WordReading
-from flanrec.recommender.saving import is_saved, load_words
-from flanrec.recommender.settings import RecommenderSettings
+from flanrec.recommender.saving import is_saved
+from flanrec.recommender.settings import RecommenderSettings, WordTuning
 from flanrec.recommender.stages import Callbacks, Material
 from flanrec.recommender.stages.measuring import Measurement
 from flanrec.recommender.tables import with_items_of
-from flanrec.recommender.transfer import digest_of
+from flanrec.recommender.transfer import digest_of, load_tuned, refuse_untuned
 
 _USERS = 200
 
@@ -121,8 +121,9 @@ def distill(
     Raises
     ------
     SettingsError
-        Neither or both kinds of student are named, there is nothing to tune (``words.steps`` is 0), or probabilities
-        are to be taught to a student with other tokens.
+        Neither or both kinds of student are named, there is nothing to tune (``words.steps`` is 0), the teacher or a
+        student from a folder was never tuned, the student carries something that the method does not go with, or
+        probabilities are to be taught to a student with other tokens.
     DataError, CheckpointError
         As in `Recommender.fit`.
 
@@ -142,14 +143,15 @@ def distill(
     settings = student_settings(teacher) if settings is None else settings
     if settings.words.steps == 0:
         raise SettingsError("words.steps is 0, so the student would learn nothing; set it to 1 or more")
-    smaller = student_of(teacher, student, encoder_layers, decoder_layers)
+    refuse_untuned(teacher.settings, "the teacher")
+    smaller = student_of(teacher, student, encoder_layers, decoder_layers, settings.words)
     gain = settings.words.start_gain if smaller.fresh else 1.0
     settings = settings.model_copy(
-        update={"words": settings.words.model_copy(update={"start_gain": gain}), "origin": _origin(teacher)}
+        update={
+            "words": settings.words.model_copy(update={"start_gain": gain}),
+            "origin": _origin(teacher, smaller.backbone),
+        }
     )
-    if validation is None:
-        train, validation = hold_out_last(train)
-    validation = with_items_of(validation, train.items)
     fitted = fit(
         smaller.backbone, settings, train, validation, folder=None if folder is None else Path(folder), resume=resume,
         callbacks=callbacks, teacher=teacher.backbone, progress=progress,
@@ -157,6 +159,9 @@ def distill(
     recommender = Recommender(fitted.backbone, settings)
     recommender.adopt(fitted.parts)
     recommender.reports = fitted.reports
+    if validation is None:
+        train, validation = hold_out_last(train)
+    validation = with_items_of(validation, train.items)
     portraits = []
     for one in (teacher.backbone, fitted.backbone):
         prompter = make_prompter(one, Catalogue.from_dataset(train, one.tokenizer), settings)
@@ -178,14 +183,15 @@ class Student(NamedTuple):
 
 
 def student_of(
-    teacher: Recommender, name: str | Path | None, encoder_layers: int | None, decoder_layers: int | None
-) -> Student:
-    """A checkpoint, the T5 of a saved recommender, or some of the teacher's own blocks; see `distill`.
+    teacher: Recommender, name: str | Path | None, encoder_layers: int | None, decoder_layers: int | None,
+    words: WordTuning,
+) -> Student:  # fmt: skip
+    """A checkpoint, the T5 of a saved recommender, or some of the teacher's own blocks, to be tuned; see `distill`.
 
     Raises
     ------
     SettingsError
-        Neither or both are named, or the teacher has not as many blocks.
+        Neither or both are named, the teacher has not as many blocks, or as in `load_tuned`.
     """
     layers = encoder_layers, decoder_layers
     if (name is None) == (layers == (None, None)):
@@ -197,7 +203,7 @@ def student_of(
         kept = [total if some is None else some for some, total in zip(layers, whole, strict=True)]
         return Student(shrunken(backbone, *kept), fresh=False)
     if is_saved(Path(name)):
-        return Student(load_words(Path(name), device=device).backbone, fresh=False)
+        return Student(load_tuned(Path(name), words, device=device).backbone, fresh=False)
     return Student(load_backbone(name, device=device), fresh=True)
 
 
@@ -228,8 +234,12 @@ def portrait(backbone: Backbone, material: Material) -> Portrait:
     )
 
 
-def _origin(teacher: Recommender) -> str:
-    config: Any = teacher.backbone.model.config
-    blocks = f"{config.num_layers}+{config.num_decoder_layers}"
+def _origin(teacher: Recommender, student: Backbone) -> str:
+    """What the student learns from and what it was, so that a run of another student is not taken for its own."""
     known = teacher.parts.dataset.name
-    return f"distilled from {blocks} blocks tuned on {known}, weights {digest_of(teacher.backbone)}"
+    return f"distilled from {_told(teacher.backbone, f' tuned on {known}')}, into {_told(student)}"
+
+
+def _told(backbone: Backbone, since: str = "") -> str:
+    config: Any = backbone.model.config
+    return f"{config.num_layers}+{config.num_decoder_layers} blocks{since}, weights {digest_of(backbone)}"

@@ -73,9 +73,9 @@ def fit(
     went_on = folder is not None and resume and together.from_first(partial(stages.words_are_tuned, folder))
     identity = {"fit": settings.model_dump_json(), "backbone": fingerprint(backbone)}
     material = _material(
-        backbone, settings, train, validation, identity, _tokenised(backbone, settings, examples, folder, together)
+        backbone, settings, train, validation, identity, tokenised(backbone, settings, examples, folder, together)
     )
-    _check_readable(backbone, material, settings.unreadable_limit)
+    refuse_unreadable(backbone, material, settings.unreadable_limit)
     if went_on and folder is not None:
         done = stages.tuned_words(folder, material, str(backbone.device))
         backbone = replace(done, source=backbone.source)
@@ -108,11 +108,17 @@ def _material(
     return Material.gather(train, validation, prompter, settings, identity, examples)
 
 
-def _tokenised(
+def tokenised(
     backbone: Backbone, settings: RecommenderSettings, given: pl.DataFrame | Callable[[], pl.DataFrame] | None,
     folder: Path | None, together: Processes,
 ) -> Examples | None:  # fmt: skip
-    """Instructions of the caller's own; with a folder the first process reads and writes them, and all map the file."""
+    """Instructions of the caller's own; with a folder the first process reads and writes them, and all map the file.
+
+    Raises
+    ------
+    SettingsError
+        There are some, but the T5 is not tuned.
+    """
 
     def made() -> Examples:
         table = given() if callable(given) else given
@@ -131,8 +137,8 @@ def _tokenised(
     return Examples.load(path)
 
 
-def _check_readable(backbone: Backbone, material: Material, limit: float) -> None:
-    """Refuse a catalogue, or a first language of instructions, that the backbone's vocabulary lacks."""
+def refuse_unreadable(backbone: Backbone, material: Material, limit: float) -> None:
+    """Raise CheckpointError where the vocabulary lacks what catalogue or first language of instructions say."""
     check_readable(backbone.tokenizer, material.prompter.catalogue.titles, limit)
     wording = material.prompter.templates[0].wording
     check_readable(backbone.tokenizer, [wording.words["yes"], wording.words["no"]], limit)

@@ -14,12 +14,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from flanrec.catalogue.people import Person, people
+from flanrec.data.splits import hold_out_last
 from flanrec.errors import SettingsError
 from flanrec.recommender import requests
 from flanrec.recommender.core import Recommender
 from flanrec.recommender.tables import refuse_text, stored_ids
 
 logger = logging.getLogger(__name__)
+
+_PAIR = ["user_id", "item_id"]
 
 
 def pseudo_labels(
@@ -34,11 +38,14 @@ def pseudo_labels(
 ) -> pl.DataFrame:
     """Label the pairs whose calibrated match probability of yes is at least `gate`, or at most ``1 - gate``.
 
+    Each user's newest event gets no label and is in no prompt: the next fit sets it apart (`hold_out_last`), to be
+    measured on.
+
     Parameters
     ----------
     pairs
-        Columns user_id and item_id, and probability where `Recommender.match` was asked already; pairs that the log has
-        a rating of, and rows without a user, are left out.
+        Columns user_id and item_id, and probability where `Recommender.match` was asked already; those that
+        `unrated_pairs` leaves out get no label.
     users
         Instead of pairs: whose unrated events are labelled; an unknown user has none. Without both, all users'.
     gate
@@ -54,9 +61,10 @@ def pseudo_labels(
     -------
     polars.DataFrame
         user_id, item_id, timestamp (of events), rating (the most frequent one of the log that means a like, or that
-        does not), weight (probability that the label is right), probability (of yes), prompt and target (the question
-        and its answer in words), in the order of the pairs. `flanrec.data.labels.with_labels` puts the ratings into a
-        log, and `Recommender.fit` takes prompt and target as examples.
+        does not), weight (probability that the label is right), probability (of yes), prompt and target (the question,
+        after what happened before an event, and its answer in words), in the order of the pairs.
+        `flanrec.data.labels.with_labels` puts the ratings into a log, and `Recommender.fit` takes prompt and target as
+        examples.
 
     Raises
     ------
@@ -69,7 +77,11 @@ def pseudo_labels(
         raise SettingsError("give either pairs or users whose unrated events are labelled")
     check_gate(gate, most)
     refuse_text(users=users)
-    asked = unrated_events(recommender, users) if pairs is None else _unrated(recommender, pairs)
+    if pairs is None:
+        asked = unrated_events(recommender, users)
+    else:
+        kept = [name for name in ("user_id", "item_id", "probability") if name in pairs.columns]
+        asked = unrated_pairs(recommender, pairs).select(kept)
     persons, items = requests.pairs_of(recommender.parts, asked)
     if "probability" in asked.columns:
         chances = asked["probability"].cast(pl.Float64).to_numpy()
@@ -79,13 +91,13 @@ def pseudo_labels(
     dislike, like = typical_ratings(recommender)
     prompter = recommender.parts.prompter
     words = prompter.templates[0].wording.words
-    kept = chances[rows]
+    sure, told = chances[rows], _earlier(recommender, [persons[at] for at in rows], [items[at] for at in rows])
     labelled: pl.DataFrame = asked[rows.tolist()]
     return labelled.drop("probability", strict=False).with_columns(
         pl.Series("rating", np.where(liked, like, dislike)),
-        pl.Series("weight", np.where(liked, kept, 1 - kept)),
-        pl.Series("probability", kept),
-        pl.Series("prompt", [prompter.word(prompter.match(persons[at], items[at])).prompt for at in rows], pl.String),
+        pl.Series("weight", np.where(liked, sure, 1 - sure)),
+        pl.Series("probability", sure),
+        pl.Series("prompt", [prompter.word(prompter.match(*one)).prompt for one in told], pl.String),
         pl.Series("target", [words["yes"] if yes else words["no"] for yes in liked], pl.String),
     )
 
@@ -127,14 +139,20 @@ def check_gate(gate: float, most: int | None) -> None:
 
 
 def unrated_events(recommender: Recommender, users: Sequence[Any] | None = None) -> pl.DataFrame:
-    """Events of the log without a rating, of some users or of all: user_id, item_id and timestamp, each pair once."""
-    events = recommender.parts.dataset.interactions
+    """Events that can be labelled, of some users or of all: user_id, item_id and timestamp, each pair once.
+
+    They have no rating, are of no item that the user rated in another event, and no user's newest, which the next fit
+    sets apart.
+    """
+    log = recommender.parts.dataset
+    events = hold_out_last(log)[0].interactions
     if users is not None:
         known = stored_ids(users, events["user_id"].dtype)
         fit = [one for one in known if isinstance(one, str) == (events["user_id"].dtype == pl.String)]
         events = events.filter(pl.col("user_id").is_in(pl.Series(fit, dtype=events["user_id"].dtype).implode()))
     if "rating" in events.columns:
-        events = events.filter(pl.col("rating").is_null())
+        rated = log.interactions.filter(pl.col("rating").is_not_null())
+        events = events.join(rated, on=["user_id", "item_id"], how="anti", maintain_order="left")
     return events.select("user_id", "item_id", "timestamp").unique(
         ["user_id", "item_id"], keep="last", maintain_order=True
     )
@@ -153,21 +171,50 @@ def typical_ratings(recommender: Recommender) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def _unrated(recommender: Recommender, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The pairs that the log has no rating of, those without a user left out."""
+def unrated_pairs(recommender: Recommender, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a table with user_id and item_id that can be labelled.
+
+    Pairs that the log has a rating of, users' newest events, which the next fit sets apart, and rows without a user are
+    left out.
+
+    Raises
+    ------
+    DataError
+        A column is missing.
+    """
     requests.pairs_of(recommender.parts, pairs.head(0))
-    events = recommender.parts.dataset.interactions
-    kept = [name for name in ("user_id", "item_id", "probability") if name in pairs.columns]
-    open_pairs = pairs.select(kept).filter(pl.col("user_id").is_not_null())
-    if "rating" in events.columns:
-        rated = events.filter(pl.col("rating").is_not_null()).select(
-            pl.col(name).cast(pl.String) for name in ("user_id", "item_id")
-        )
-        named = open_pairs.with_columns(pl.col(name).cast(pl.String).alias(f"_{name}") for name in rated.columns)
-        open_pairs = named.join(
-            rated, left_on=["_user_id", "_item_id"], right_on=["user_id", "item_id"], how="anti", maintain_order="left"
-        ).select(kept)
-    left_out = pairs.height - open_pairs.height
+    log = recommender.parts.dataset
+    learnt, apart = hold_out_last(log)
+    closed = _pairs(apart.interactions).join(_pairs(learnt.interactions), on=_PAIR, how="anti")
+    if "rating" in log.interactions.columns:
+        closed = pl.concat([closed, _pairs(log.interactions.filter(pl.col("rating").is_not_null()))])
+    named = pairs.filter(pl.col("user_id").is_not_null()).with_columns(
+        pl.col(name).cast(pl.String).alias(f"_{name}") for name in _PAIR
+    )
+    found = named.join(
+        closed, left_on=[f"_{name}" for name in _PAIR], right_on=_PAIR, how="anti", maintain_order="left"
+    ).select(pairs.columns)
+    left_out = pairs.height - found.height
     if left_out:
-        logger.info("%d of %d pairs are left out: they are rated already, or have no user", left_out, pairs.height)
-    return open_pairs
+        logger.info(
+            "%d of %d pairs are left out: they are rated already, a user's newest event, or without a user",
+            left_out, pairs.height,
+        )  # fmt: skip
+    return found
+
+
+def _pairs(events: pl.DataFrame) -> pl.DataFrame:
+    """Users and items as texts."""
+    return events.select(pl.col(name).cast(pl.String) for name in _PAIR)
+
+
+def _earlier(recommender: Recommender, persons: Sequence[Person], items: Sequence[int]) -> list[tuple[Person, int]]:
+    """Each person as the next fit learns of them, before they last met the item if they did, and the item."""
+    ids = list(dict.fromkeys(person.user_id for person in persons))
+    learnt = dict(zip(ids, people(hold_out_last(recommender.parts.dataset)[0], ids), strict=True))
+    found = []
+    for person, item in zip(persons, items, strict=True):
+        known = learnt[person.user_id]
+        places = np.flatnonzero(known.items == item)
+        found.append((known.before(int(places[-1])) if len(places) else known, item))
+    return found

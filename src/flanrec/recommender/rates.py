@@ -10,18 +10,18 @@ from typing import Literal
 import polars as pl
 
 from flanrec.backbone import Backbone
-from flanrec.backbone.vocabulary import check_readable
 from flanrec.catalogue import Catalogue
 from flanrec.data import Dataset
 from flanrec.data.splits import hold_out_last
 from flanrec.errors import DataError, SettingsError
-from flanrec.recommender.fitting import nobody
+from flanrec.recommender.fitting import nobody, refuse_unreadable, tokenised
 from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.settings import RecommenderSettings
 from flanrec.recommender.stages import Material
+from flanrec.recommender.stages.hardening import varied_prompter
 from flanrec.recommender.stages.tokens import token_trainer
 from flanrec.recommender.stages.words import word_trainer
-from flanrec.tuning.examples import Examples
+from flanrec.tuning import all_processes
 from flanrec.tuning.rate_finder import RateCurve, find_rate
 
 Stage = Literal["words", "item_tokens"]
@@ -70,7 +70,7 @@ def rate_curve(
     SettingsError
         The bounds or steps cannot work, or the settings tune nothing in this stage.
     CheckpointError
-        The backbone cannot read the catalogue's language.
+        The backbone cannot read the language of the catalogue, or that of the instructions.
 
     Examples
     --------
@@ -87,16 +87,14 @@ def rate_curve(
     train, validation = hold_out_last(dataset)
     fresh = replace(backbone, model=copy.deepcopy(backbone.model))
     prompter = make_prompter(fresh, Catalogue.from_dataset(train, fresh.tokenizer), settings)
-    check_readable(fresh.tokenizer, prompter.catalogue.titles, settings.unreadable_limit)
-    own = None
-    if examples is not None:
-        prompts, targets = (examples[name].to_list() for name in ("prompt", "target"))
-        own = Examples.tokenise(fresh, prompts, targets, settings.max_tokens)
+    own = tokenised(fresh, settings, examples, None, all_processes())
     material = Material.gather(train, validation, prompter, settings, {}, own)
+    refuse_unreadable(fresh, material, settings.unreadable_limit)
     if all(len(user.items) < 2 for user in material.users):
         raise DataError(f"{dataset.name} has no user with two events, so there is nothing to tune on")
     if stage == "words":
-        with word_trainer(fresh, material, seed=settings.seed, folder=None, callbacks=nobody) as (_, trainer):
+        varied = varied_prompter(prompter, settings.words.augment, str(fresh.device))
+        with word_trainer(fresh, material, varied, seed=settings.seed, folder=None, callbacks=nobody) as (_, trainer):
             return find_rate(trainer, low=low, high=high, steps=steps, progress=progress)
     _, tokens = token_trainer(fresh, material, None, nobody)
     if tokens is None:

@@ -10,8 +10,8 @@ from flanrec.backbone.attachments import attached
 from flanrec.backbone.hardware import Precision
 from flanrec.errors import SettingsError
 from flanrec.recommender.core import Recommender
-from flanrec.recommender.saving import load_words
-from flanrec.recommender.settings import RecommenderSettings
+from flanrec.recommender.saving import TunedWords, load_words
+from flanrec.recommender.settings import RecommenderSettings, WordTuning
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def transferred(
     CheckpointError
         The folder holds no recommender, or a damaged one.
     SettingsError
-        The T5 carries something that the method of the new fit does not go with.
+        As in `load_tuned`.
 
     Examples
     --------
@@ -54,17 +54,42 @@ def transferred(
         rec.fit(series)
     """
     settings = settings or RecommenderSettings()
-    backbone, _, data = load_words(Path(folder), device=device, precision=precision)
-    carried, words = attached(backbone.model), settings.words
+    words = settings.words
+    backbone, _, data = load_tuned(Path(folder), words, device=device, precision=precision)
+    origin = f"tuned on {data}, weights {digest_of(backbone)}"
+    logger.info("the T5 comes from %s: %s", folder, origin)
+    settings = settings.model_copy(update={"words": words.model_copy(update={"start_gain": 1.0}), "origin": origin})
+    return Recommender(backbone, settings)
+
+
+def load_tuned(folder: Path, words: WordTuning, *, device: str = "auto", precision: Precision = "auto") -> TunedWords:
+    """Load the T5 of a saved recommender that a new fit begins with, tuned as `words` says.
+
+    Raises
+    ------
+    CheckpointError
+        The folder holds no recommender, or a damaged one.
+    SettingsError
+        No log has tuned the T5, or it carries something that the method of the new fit does not go with.
+    """
+    saved = load_words(folder, device=device, precision=precision)
+    refuse_untuned(saved.settings, f"the recommender in {folder}")
+    carried = attached(saved.backbone.model)
     if carried is not None and words.steps and words.method not in ("full", carried.method):
         raise SettingsError(
             f"the T5 in {folder} carries {carried.method}, which cannot be merged, so {words.method} cannot be put "
             f"into it; choose the method {carried.method} or full"
         )
-    origin = f"tuned on {data}, weights {digest_of(backbone)}"
-    logger.info("the T5 comes from %s: %s", folder, origin)
-    settings = settings.model_copy(update={"words": words.model_copy(update={"start_gain": 1.0}), "origin": origin})
-    return Recommender(backbone, settings)
+    return saved
+
+
+def refuse_untuned(settings: RecommenderSettings, what: str) -> None:
+    """Raise SettingsError where a recommender with these settings has the T5 of a checkpoint as it came."""
+    if not settings.t5_is_tuned:
+        raise SettingsError(
+            f"the T5 of {what} was never tuned (words.steps is 0), so it has nothing to pass on; take a recommender "
+            "that was fitted with the preset balanced or best"
+        )
 
 
 def digest_of(backbone: Backbone) -> str:

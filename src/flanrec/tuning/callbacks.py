@@ -9,7 +9,10 @@ from flanrec.tuning.report import Evaluation, StepRecord, TrainingReport
 
 
 class GivenUpError(FlanrecError):
-    """Raised by a callback: the run is not worth going on with, and ends without a result."""
+    """Raised by a callback's ``on_evaluation``: the run is not worth going on with, and ends without a result.
+
+    Of several processes all end then; raised elsewhere, it would end the first one alone.
+    """
 
 
 class Callback(Protocol):
@@ -20,7 +23,7 @@ class Callback(Protocol):
         ...
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        """After an evaluation."""
+        """After an evaluation; may raise `GivenUpError`."""
         ...
 
     def on_end(self, report: TrainingReport) -> None:

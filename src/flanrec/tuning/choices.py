@@ -21,7 +21,7 @@ _WORST, _BEST = 1.0, 4.0
 """Grades of what was taken, by its rating, beside 0 for what was not taken."""
 
 
-class Choices:
+class ChoiceQuestions:
     """Draws choices about the users of a log; each about what happened after the facts it tells.
 
     No candidate stands in the prompt, and none has the title of what was taken.

@@ -20,6 +20,7 @@ class ConsistentObjective(Around):
 
     How far is ``(KL(p|q) + KL(q|p)) / 2`` of the two distributions at each place, weighted as the place's loss is.
     Without dropout both readings are one, and the loss is twice the objective's. It costs twice the time and memory.
+    Around a `DistilledObjective` the teacher is asked twice as well, though it says the same both times.
 
     Inputs
     ------

@@ -83,6 +83,12 @@ def refuse_misfits(
         raise SettingsError("With evaluate, say which of its metrics is primary.")
     if settings.patience is not None and not evaluates:
         raise SettingsError("patience needs evaluate: without evaluations nothing tells when to stop.")
+    late = [weighted.objective.name for weighted in objectives if weighted.since > 0]
+    if settings.patience is not None and late:
+        raise SettingsError(
+            f"With patience the run may end before {', '.join(late)} had a turn; leave patience out, or choose another "
+            "curriculum than families."
+        )
     if folder is None and (settings.checkpoint_every is not None or settings.checkpoint_seconds is not None):
         raise SettingsError("checkpoint_every and checkpoint_seconds need a folder to write into.")
     known = {id(parameter) for parameter in parameters.values()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,12 @@ class HistoryChanges:
 
     Only what is told varies: what is asked, what is excluded from the answers and what a teacher expects follow from
     the history as it was.
+
+    Attributes
+    ----------
+    crop, mask, reorder
+        Probabilities, from 0 to 1, that a history is cropped to one stretch, thinned, and reordered in one stretch; how
+        far each goes, `flanrec.instructions.augment` says.
     """
 
     crop: float = 0.0
@@ -35,4 +41,5 @@ def _at(person: Person, positions: NDArray[np.int64]) -> Person:
     """The same user with the events of some positions, in their order."""
     times = None if person.times is None else person.times[positions]
     reviews = person.reviews and tuple(person.reviews[at] for at in positions.tolist())
-    return Person(person.items[positions], person.ratings[positions], person.attributes, times, reviews)
+    items, ratings = person.items[positions], person.ratings[positions]
+    return replace(person, items=items, ratings=ratings, times=times, reviews=reviews)

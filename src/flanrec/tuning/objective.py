@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -64,6 +65,22 @@ class Predicting(Objective, Protocol):
     def judge(self, predicted: Tensor, prepared: Any) -> LossSum:
         """Return the summed loss of what `predict` gave; `loss` is this of that."""
         ...
+
+
+class PredictedLoss(ABC):
+    """What most that are `Predicting` share: their loss is what they judge of their own predictions."""
+
+    @abstractmethod
+    def predict(self, prepared: Any) -> Tensor:
+        """As `Predicting` has it."""
+
+    @abstractmethod
+    def judge(self, predicted: Tensor, prepared: Any) -> LossSum:
+        """As `Predicting` has it."""
+
+    def loss(self, prepared: Any) -> LossSum:
+        """Sum as `judge` does."""
+        return self.judge(self.predict(prepared), prepared)
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ def median_pruner() -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=_UNJUDGED, n_min_trials=_COMPARED)
 
 
-class Course:
+class TrialCourse:
     """Takes down what a trial tells on its way, and ends it where it is to be given up.
 
     Parameters

@@ -18,6 +18,7 @@ from flanrec.instructions.text import occurs
 from flanrec.tuning.histories import HistoryChanges
 from flanrec.tuning.objectives.answers import Question
 from flanrec.tuning.objectives.match import Judgement
+from flanrec.tuning.picking import CANDIDATES, offered_items, pick_task
 from flanrec.tuning.teaching import Teacher, beliefs, blended
 
 _TRIES = 20
@@ -171,20 +172,13 @@ class Questions:
         np.add.at(actual[0], came, weights / weights.sum())
         return np.asarray(blended(beliefs(likely, possible), actual, self.trust)[0])
 
-    def pick(self, rng: np.random.Generator, candidates: int = 8) -> Question:
+    def pick(self, rng: np.random.Generator, candidates: int = CANDIDATES) -> Question:
         """Which of some candidates comes next; the others are drawn by popularity."""
         user, end = self.moment(rng)
         target = int(user.items[end])
         titles = self.prompter.catalogue.titles
-        others = rng.choice(len(titles), size=min(4 * candidates, int((self._shares > 0).sum())), p=self._shares,
-                            replace=False)  # fmt: skip
-        seen = set(user.items.tolist())
-        offered = list(dict.fromkeys(titles[item] for item in others if item not in seen))[: candidates - 1]
-        offered = [title for title in offered if title != titles[target]]
-        offered.insert(int(rng.integers(len(offered) + 1)), titles[target])
-        told = self.shown(user.before(end), rng).items
-        history = [titles[item] for item in told[max(0, len(told) - self.prompter.titles // 2) :]]
-        task = tasks.pick(offered, titles[target], history=history, noun=self.prompter.noun, nouns=self.prompter.nouns)
+        offered = offered_items(titles, self._shares, target, set(user.items.tolist()), rng, candidates)
+        task = pick_task(self.prompter, self.shown(user.before(end), rng), offered, target)
         return Question(self.prompter.word(task, rng).prompt, (titles[target],), (1.0,))
 
     def rating(self, rng: np.random.Generator) -> Question:

@@ -23,6 +23,11 @@ class RankSchedule:
     Peft has the rule; here it is called with the steps, and its memory is put into checkpoints, without which a
     resumed run would drop other ranks.
 
+    Raises
+    ------
+    SettingsError
+        The model has no AdaLoRA adapter.
+
     References
     ----------
     Zhang et al., "Adaptive budget allocation for parameter-efficient fine-tuning", 2023.

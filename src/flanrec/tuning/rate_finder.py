@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from flanrec.errors import SettingsError
-from flanrec.tuning.batches import Batch
 from flanrec.tuning.companions import add_penalties
 from flanrec.tuning.interrupts import PoliteInterrupt
 from flanrec.tuning.optimisers import build_optimiser, set_rates
 from flanrec.tuning.parameters import copied, restore
-from flanrec.tuning.steps import NonFiniteLossError, accumulate_gradients, clip_gradients, dropout_seed
+from flanrec.tuning.steps import NonFiniteLossError, StepResult, accumulate_gradients, clip_gradients
 from flanrec.tuning.trainer import Trainer
 
 RangeStopped = Literal["steps", "diverged", "not finite", "interrupted"]
@@ -98,7 +97,7 @@ def find_rate(
     low, high
         Of the first parameter group; rates rise exponentially, those of all groups by the same factor.
     steps
-        Updates. Before them the losses of their batches are measured once, which takes a third as long.
+        Updates. Before them the losses of their batches are measured once in the same way, which takes as long again.
     progress
         Called after each batch of either kind with 1.
 
@@ -132,7 +131,7 @@ def find_rate(
         raise SettingsError("a rate is sought in one process; start it without a launcher")
     before, test = copied(trainer.parameters), _RangeTest(trainer, low, high, steps, progress)
     devices = [trainer.device] if trainer.device.type == "cuda" else []
-    _set_mode(trainer, training=True)
+    trainer.set_mode(training=True)
     try:
         with torch.random.fork_rng(devices=devices), PoliteInterrupt() as interrupt:
             stopped = test.run(interrupt)
@@ -140,7 +139,7 @@ def find_rate(
         restore(trainer.parameters, before)
         for parameter in trainer.parameters.values():
             parameter.grad = None
-        _set_mode(trainer, training=False)
+        trainer.set_mode(training=False)
     return test.curve(stopped)
 
 
@@ -179,10 +178,12 @@ class _RangeTest:
     def run(self, interrupt: PoliteInterrupt) -> RangeStopped:
         """Measure all batches, then make the updates; returns what ended them."""
         for step in range(1, len(self.planned) + 1):
-            batch = self.trainer.plan[step]
-            name = self.trainer.plan.objectives[batch.objective].objective.name
-            self.starts.append(self._loss(batch, step))
-            self.shares[name] = self.shares.get(name, 0.0) + self.starts[-1] / len(self.planned)
+            try:
+                result = self._accumulate(step)
+            except NonFiniteLossError:
+                return "not finite"
+            self.starts.append(result.loss)
+            self.shares[result.objective] = self.shares.get(result.objective, 0.0) + result.loss / len(self.planned)
             self.progress(1)
             if interrupt.asked:
                 return "interrupted"
@@ -212,23 +213,16 @@ class _RangeTest:
             len(self.planned),
         )
 
-    @torch.no_grad()
-    def _loss(self, batch: Batch, step: int) -> float:
-        """The mean loss of a batch with the weights as they are."""
-        plan = self.trainer.plan
-        total, count = 0.0, 0.0
-        for number, prepared in batch.slices:
-            torch.manual_seed(dropout_seed(plan.seed, step, number))
-            with self._autocast():
-                loss = plan.objectives[batch.objective].objective.loss(prepared)
-            total, count = total + float(loss.total), count + loss.count
-        return total / count if count else math.nan
+    def _accumulate(self, step: int) -> StepResult:
+        """The loss of a batch, and its gradients: without them adversarial training would have half the loss."""
+        trainer = self.trainer
+        return accumulate_gradients(
+            trainer.plan, trainer.plan[step], trainer.parameters, step=step, autocast=trainer.autocast_block
+        )
 
     def _update(self, step: int, rate: float) -> None:
         trainer = self.trainer
-        result = accumulate_gradients(
-            trainer.plan, trainer.plan[step], trainer.parameters, step=step, autocast=self._autocast
-        )
+        result = self._accumulate(step)
         add_penalties(trainer.companions)
         clip_gradients(trainer.parameters, trainer.settings.clip_norm, step, result.objective)
         change = math.log(max(result.loss, _NOTHING) / max(self.starts[step - 1], _NOTHING))
@@ -239,12 +233,3 @@ class _RangeTest:
         self.smoothed.append(sum(share * math.exp(changes.get(name, 0.0)) for name, share in self.shares.items()))
         set_rates(self.optimiser, trainer.groups, rate / self.first)
         self.optimiser.step()
-
-    def _autocast(self) -> torch.autocast:
-        trainer = self.trainer
-        return torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.autocast == "bf16")
-
-
-def _set_mode(trainer: Trainer, *, training: bool) -> None:
-    for module in trainer.modules.values():
-        module.train(training)

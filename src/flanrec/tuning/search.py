@@ -17,7 +17,7 @@ from typing import Any, Literal
 from flanrec.errors import FlanrecError, SettingsError
 from flanrec.metrics.intervals import PairedDifference, paired_bootstrap
 from flanrec.tuning.callbacks import GivenUpError
-from flanrec.tuning.pruning import Course
+from flanrec.tuning.pruning import TrialCourse
 from flanrec.tuning.space import Space, Value, chosen_of
 from flanrec.tuning.study import Trial, finished, keep, keep_start, opened, propose
 
@@ -124,14 +124,14 @@ def search_values(
             logger.info("%s: going on after %d trials", file, len(done))
             tell(Found(tuple(done)))
         else:
-            done.append(_try(0, start, measure, Course()))
+            done.append(_try(0, start, measure, TrialCourse()))
             keep_start(study, done[0], space, prune)
             _announce(done, tell)
         while not (stopped := _why_stop(done, spent + time.monotonic() - began, 60 * minutes, trials)):
             asked = propose(study, space, done, seed)
             if asked is None:
                 return Found(tuple(done), "space")
-            done.append(_try(len(done), asked.params, measure, Course(asked, prune)))
+            done.append(_try(len(done), asked.params, measure, TrialCourse(asked, prune)))
             keep(study, asked, done[-1])
             _announce(done, tell)
     return Found(tuple(done), stopped)
@@ -161,7 +161,7 @@ def _why_stop(done: Sequence[Trial], spent: float, budget: float, trials: int | 
     return ""
 
 
-def _try(number: int, values: Mapping[str, Value], measure: Measure, course: Course) -> Trial:
+def _try(number: int, values: Mapping[str, Value], measure: Measure, course: TrialCourse) -> Trial:
     began = time.monotonic()
     measured: tuple[float, ...] = ()
     problem = pruned = ""

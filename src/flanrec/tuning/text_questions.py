@@ -12,6 +12,8 @@ from flanrec.instructions import LeakError, Task, tasks
 from flanrec.tuning.objectives.answers import Question
 
 _TRIES = 20
+_WORDS = 40
+"""Most words of a text that the T5 is to write."""
 
 
 class TextQuestions:
@@ -33,32 +35,19 @@ class TextQuestions:
 
     def item_from_description(self, rng: np.random.Generator) -> Question:
         """Which item a text describes."""
-
-        def task_of(item: int) -> Task:
-            catalogue = self.prompter.catalogue
-            return tasks.item_from_description(
-                catalogue.texts[item], catalogue.titles[item], category=catalogue.categories[item], **self._naming
-            )
-
-        return self._about_an_item(rng, task_of, 1.0)
+        return self._about_an_item(rng, item_from_text, 1.0)
 
     def description_from_item(self, rng: np.random.Generator) -> Question:
         """What a text about an item says."""
+        return self._about_an_item(rng, text_from_item, 0.2)
 
-        def task_of(item: int) -> Task:
-            catalogue = self.prompter.catalogue
-            text = " ".join(catalogue.texts[item].split()[:40])
-            return tasks.description_from_item(
-                catalogue.titles[item], text, category=catalogue.categories[item], **self._naming
-            )
-
-        return self._about_an_item(rng, task_of, 0.2)
-
-    def _about_an_item(self, rng: np.random.Generator, task_of: Callable[[int], Task], weight: float) -> Question:
+    def _about_an_item(
+        self, rng: np.random.Generator, task_of: Callable[[Prompter, int], Task], weight: float
+    ) -> Question:
         """Ask about a described item, another one where the answer stands among the facts."""
         for _ in range(_TRIES):
             try:
-                example = self.prompter.word(task_of(int(rng.choice(self.described))), rng)
+                example = self.prompter.word(task_of(self.prompter, int(rng.choice(self.described))), rng)
             except LeakError:
                 continue
             return Question(example.prompt, (example.target,), (weight,))
@@ -72,13 +61,27 @@ class TextQuestions:
             "review_rating": len(self.reviews),
         }
 
-    @property
-    def _naming(self) -> dict[str, str]:
-        return {"noun": self.prompter.noun, "nouns": self.prompter.nouns}
-
     def review_rating(self, rng: np.random.Generator) -> Question:
         """Which rating a review came with."""
         review, rating = self.reviews[int(rng.integers(len(self.reviews)))]
         task = tasks.review_rating(review, rating, low=self.low, high=self.high)
         example = self.prompter.word(task, rng)
         return Question(example.prompt, (example.target,), (1.0,))
+
+
+def item_from_text(prompter: Prompter, item: int) -> Task:
+    """Which item its own text describes."""
+    catalogue = prompter.catalogue
+    return tasks.item_from_description(
+        catalogue.texts[item], catalogue.titles[item], category=catalogue.categories[item], noun=prompter.noun,
+        nouns=prompter.nouns,
+    )  # fmt: skip
+
+
+def text_from_item(prompter: Prompter, item: int) -> Task:
+    """What an item's own text says, as far as its beginning."""
+    catalogue = prompter.catalogue
+    text = " ".join(catalogue.texts[item].split()[:_WORDS])
+    return tasks.description_from_item(
+        catalogue.titles[item], text, category=catalogue.categories[item], noun=prompter.noun, nouns=prompter.nouns
+    )

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -133,7 +134,7 @@ class Trainer:
         CheckpointError
             The checkpoints are of a run with other settings, or all of them are damaged.
         GivenUpError
-            A callback does not want the run to go on.
+            A callback did not want the run to go on after an evaluation.
         KeyboardInterrupt
             Raised again after a checkpoint of the last whole step was written.
         """
@@ -152,7 +153,7 @@ class Trainer:
             self.report.stopped = "given up" if isinstance(problem, GivenUpError) else "failed"
             raise
         finally:
-            self._set_mode(training=False)
+            self.set_mode(training=False)
             for parameter in self.parameters.values():
                 parameter.grad = None
             for callback in self.callbacks:
@@ -176,7 +177,7 @@ class Trainer:
         self._saved_at, self._saved_step = time.monotonic(), self.report.steps
 
     def _loop(self, interrupt: PoliteInterrupt) -> None:
-        self._set_mode(training=True)
+        self.set_mode(training=True)
         stop = False
         todo = self._batches()
         while True:
@@ -200,7 +201,7 @@ class Trainer:
         """Make one update; return whether any process was asked to stop."""
         settings, report = self.settings, self.report
         result = accumulate_gradients(
-            self.plan, batch, self.parameters, step=step, autocast=self._autocast_block, interrupted=interrupted
+            self.plan, batch, self.parameters, step=step, autocast=self.autocast_block, interrupted=interrupted
         )
         add_penalties(self.companions)
         norm = clip_gradients(self.parameters, settings.clip_norm, step, result.objective)
@@ -233,15 +234,19 @@ class Trainer:
         done = bool(report.evaluations) and report.evaluations[-1].step == report.steps
         if self.evaluate is None or not due or done:
             return
-        self._set_mode(training=False)
+        self.set_mode(training=False)
         with self.course.averaged():
             with torch.no_grad():
                 metrics = self.processes.from_first(self._measured)
             improved = self.course.judge(metrics[self.primary])
-        self._set_mode(training=True)
+        self.set_mode(training=True)
         evaluation = Evaluation(report.steps, metrics, improved)
         report.evaluations.append(evaluation)
         report.seconds = time.monotonic() - self._began
+        # Where a callback gives the run up, all processes end; alone the first would leave the others waiting.
+        self.processes.from_first(partial(self._tell, evaluation))
+
+    def _tell(self, evaluation: Evaluation) -> None:
         if self.callbacks:
             shown = replace(evaluation, samples=self.samples())
             for callback in self.callbacks:
@@ -282,10 +287,12 @@ class Trainer:
             self._saved_step, self.checkpoints.folder,
         )  # fmt: skip
 
-    def _autocast_block(self) -> torch.autocast:
+    def autocast_block(self) -> torch.autocast:
+        """The block in which objectives are read, in the number format of the run."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast == "bf16")
 
-    def _set_mode(self, *, training: bool) -> None:
+    def set_mode(self, *, training: bool) -> None:
+        """Put all modules into training or evaluation mode."""
         for module in self.modules.values():
             module.train(training)
 

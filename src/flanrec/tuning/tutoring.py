@@ -12,7 +12,7 @@ from flanrec.tuning.objectives.answers import Question
 
 
 @dataclass(frozen=True)
-class Sequences:
+class TaughtAnswers:
     """Questions with what a teacher answered, by task family.
 
     References
@@ -46,4 +46,4 @@ class Tutor:
     """
 
     backbone: Backbone
-    sequences: Sequences | None = None
+    sequences: TaughtAnswers | None = None

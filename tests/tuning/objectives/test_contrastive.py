@@ -9,6 +9,7 @@ import pytest
 import torch
 from learning import learn
 from losses import loss_of
+from torch.nn import functional
 
 from flanrec.backbone import Backbone
 from flanrec.errors import SettingsError
@@ -73,6 +74,17 @@ def test_the_loss_is_that_of_cosines_corrected_by_popularity(backbone: Backbone,
     # Meetings of different groups are not compared, however they are sliced.
     assert float(both.total) == pytest.approx(sum(expected), rel=1e-3)
     assert (alone.count, both.count) == (3.0, 5.0)
+
+
+def test_under_autocast_cosines_stay_float32(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    directions = functional.normalize(torch.randn(9, 64, generator=torch.Generator().manual_seed(3)), dim=1)
+    place = f"{ContrastiveObjective.__module__}._directions"
+    monkeypatch.setattr(place, lambda backbone, ids, mask: directions[: len(ids)])
+    with torch.no_grad():
+        plain = loss_of(objective(backbone), [FIRST, SECOND])
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = loss_of(objective(backbone), [FIRST, SECOND])
+    assert float(cast.total) == float(plain.total)
 
 
 def test_items_that_the_user_has_and_the_same_item_of_others_are_no_negatives(backbone: Backbone) -> None:

@@ -52,6 +52,17 @@ def test_the_loss_is_the_squared_error_of_the_expectation_in_units_of_the_range(
     np.testing.assert_allclose(predicted.exp().sum(dim=1).numpy(), 1.0, atol=1e-5)
 
 
+def test_under_autocast_the_expectation_stays_float32(backbone: Backbone) -> None:
+    objective = RatingRegressionObjective(backbone, unasked, SCALE)
+    prepared = objective.prepare(QUESTIONS)
+    with torch.no_grad():
+        predicted = objective.predict(prepared)
+        plain = objective.judge(predicted, prepared)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = objective.judge(predicted, prepared)
+    assert float(cast.total) == float(plain.total)
+
+
 def test_a_rating_between_those_of_the_scale_is_a_target_too(backbone: Backbone) -> None:
     one = Question(QUESTIONS[0].prompt, ("2.5",), (1.0,))
     with torch.no_grad():

@@ -70,7 +70,7 @@ def _peft_config(backbone: Backbone, settings: AdapterSettings, steps: int) -> P
     if settings.method == "adalora":
         first, last = int(_WARM * steps), int(_FINAL * steps)
         return AdaLoraConfig(
-            target_r=settings.rank, init_r=settings.rank + settings.rank // 2, tinit=first, tfinal=last,
+            target_r=settings.rank, init_r=settings.rank + max(1, settings.rank // 2), tinit=first, tfinal=last,
             deltaT=max(1, steps // _MOMENTS), total_step=steps, **common,
         )  # fmt: skip
     return LoraConfig(

@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from flanrec.catalogue.prompter import Prompter
 from flanrec.evaluation.families.asked import HeldOut, LastEvents, Trial
-from flanrec.instructions import Task, tasks
 from flanrec.metrics.lists import FloatArray
 from flanrec.metrics.probability import auc
 from flanrec.tuning.objectives.answers import Question
+from flanrec.tuning.picking import offered_items, pick_task
 from flanrec.tuning.questions import user_likes
 from flanrec.tuning.text_questions import TextQuestions
-
-CANDIDATES = 8
 
 
 def match(asked: HeldOut) -> Trial | None:
@@ -58,36 +56,20 @@ def pick(asked: HeldOut) -> Trial:
     """Whether the right one of the candidates is the likeliest; the others are drawn by popularity, as in tuning."""
     recommender = asked.recommender
     catalogue, rows = recommender.parts.catalogue, np.arange(len(asked.people))
-    offered = [_candidates(asked, row) for row in rows.tolist()]
-
-    def task_of(prompter: Prompter, row: int) -> Task:
-        titles = catalogue.titles
-        history = [titles[item] for item in asked.people[row].items[-max(1, prompter.titles // 2) :]]
-        return tasks.pick(
-            [titles[item] for item in offered[row]], titles[asked.items[row]], history=history, noun=prompter.noun,
-            nouns=prompter.nouns,
-        )  # fmt: skip
+    shares = catalogue.popularity / catalogue.popularity.sum()
+    offered = [
+        offered_items(catalogue.titles, shares, item, set(person.items.tolist()), asked.rng(row))
+        for row, (person, item) in enumerate(zip(asked.people, asked.items.tolist(), strict=True))
+    ]
 
     def ask(prompter: Prompter) -> FloatArray:
-        prompts = [prompter.word(task_of(prompter, row), asked.rng(row)).prompt for row in rows.tolist()]
+        asked_of = zip(asked.people, offered, asked.items.tolist(), strict=True)
+        prompts = [prompter.word(pick_task(prompter, *one), asked.rng(row)).prompt for row, one in enumerate(asked_of)]
         scores = recommender.engine.title_log_probabilities(prompts, catalogue.token_rows, candidates=offered)
         best = [some[int(place)] for some, place in zip(offered, scores.argmax(axis=1), strict=True)]
         return np.asarray(np.array(best) == asked.items, dtype=np.float64)
 
     return Trial("pick", "accuracy", ask, float(np.mean([1 / len(some) for some in offered])), rows)
-
-
-def _candidates(asked: HeldOut, row: int) -> list[int]:
-    """The held-out item of a user among others that the user has not taken, no title twice."""
-    catalogue, rng = asked.recommender.parts.catalogue, asked.rng(row)
-    right, taken = int(asked.items[row]), set(asked.people[row].items.tolist())
-    shares = catalogue.popularity / catalogue.popularity.sum()
-    drawn = rng.choice(len(shares), size=min(4 * CANDIDATES, int((shares > 0).sum())), p=shares, replace=False)
-    by_title = {catalogue.titles[item]: item for item in drawn.tolist() if item not in taken}
-    by_title.pop(catalogue.titles[right], None)
-    others = list(by_title.values())[: CANDIDATES - 1]
-    others.insert(int(rng.integers(len(others) + 1)), right)
-    return others
 
 
 def rating(asked: HeldOut) -> Trial:

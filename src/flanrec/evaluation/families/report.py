@@ -178,8 +178,7 @@ def turned(templates: Templates) -> Templates:
 
 def never_tuned(settings: RecommenderSettings, family: str) -> bool:
     """Whether tuning had no question of a family; of a log before this one it is taken to have been tuned alike."""
-    tuned = settings.words.steps > 0 or settings.origin != ""
-    return not tuned or not getattr(settings.words.weights, family)
+    return not settings.t5_is_tuned or not getattr(settings.words.weights, family)
 
 
 def held_out(recommender: Recommender, test: Dataset, users: int | None, seed: int) -> HeldOut:

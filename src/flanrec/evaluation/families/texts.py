@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from flanrec.catalogue.prompter import Prompter
 from flanrec.evaluation.families.asked import HeldOut, LastEvents, Trial, described
 from flanrec.generation.answers import free_answers
-from flanrec.instructions import Task, tasks
 from flanrec.instructions.profiles import taste_summary
 from flanrec.metrics.lists import FloatArray
 from flanrec.tuning.objectives.answers import Question
+from flanrec.tuning.text_questions import text_from_item
 
 _WORD = re.compile(r"[\u3400-\u9fff]|\w+")
 
 
 def profile(asked: HeldOut) -> Trial:
+    """The summary of each user's taste, where the history has one."""
     prompter = asked.recommender.parts.prompter
     wording = prompter.templates[0].wording
     summed = [bool(taste_summary(wording, prompter.profile(one))) for one in asked.people]
@@ -29,10 +30,11 @@ def profile(asked: HeldOut) -> Trial:
 
 
 def description_from_item(asked: HeldOut) -> Trial:
-    items = described(asked, _what_a_text_says)
+    """What the texts of the held-out items say."""
+    items = described(asked, text_from_item)
 
     def questions(prompter: Prompter) -> list[Question]:
-        worded = [prompter.word(_what_a_text_says(prompter, item), asked.rng(item)) for item in items.tolist()]
+        worded = [prompter.word(text_from_item(prompter, item), asked.rng(item)) for item in items.tolist()]
         return [Question(one.prompt, (one.target,), (1.0,)) for one in worded]
 
     return _texts(asked, "description_from_item", items, questions)
@@ -77,11 +79,3 @@ def token_f1(said: str, target: str) -> float:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
-
-
-def _what_a_text_says(prompter: Prompter, item: int) -> Task:
-    catalogue = prompter.catalogue
-    text = " ".join(catalogue.texts[item].split()[:40])
-    return tasks.description_from_item(
-        catalogue.titles[item], text, category=catalogue.categories[item], noun=prompter.noun, nouns=prompter.nouns
-    )

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from flanrec.catalogue.prompter import Prompter
 from flanrec.evaluation.families.asked import HeldOut, Trial, described
-from flanrec.instructions import Task, tasks
+from flanrec.instructions import Task
 from flanrec.metrics import UserItems, ndcg
 from flanrec.metrics.lists import FloatArray
+from flanrec.tuning.text_questions import item_from_text
 
 K = 10
 
 
 def next_item(asked: HeldOut) -> Trial:
+    """The next item after each history."""
     return _titles(
         asked, "sequential", np.arange(len(asked.people)), asked.items,
         lambda prompter, row: prompter.sequential(asked.people[row]),
@@ -40,16 +42,9 @@ def wish(asked: HeldOut) -> Trial | None:
 
 
 def item_from_description(asked: HeldOut) -> Trial:
-    items = described(asked, _what_a_text_describes)
-    closed = [set[int]() for _ in items]
-    return _titles(
-        asked,
-        "item_from_description",
-        items,
-        items,
-        lambda prompter, item: _what_a_text_describes(prompter, item),
-        closed,
-    )
+    """Which held-out item a text describes, of all there are."""
+    items = described(asked, item_from_text)
+    return _titles(asked, "item_from_description", items, items, item_from_text, [set[int]() for _ in items])
 
 
 def _titles(
@@ -79,11 +74,3 @@ def _titles(
     gains = float((1 / np.log2(np.arange(2, width + 2))).sum())
     chance = float(np.mean([gains / max(1, len(catalogue) - len(seen)) for seen in barred])) if barred else 0.0
     return Trial(family, "NDCG@10", ask, chance, rows)
-
-
-def _what_a_text_describes(prompter: Prompter, item: int) -> Task:
-    catalogue = prompter.catalogue
-    return tasks.item_from_description(
-        catalogue.texts[item], catalogue.titles[item], category=catalogue.categories[item], noun=prompter.noun,
-        nouns=prompter.nouns,
-    )  # fmt: skip

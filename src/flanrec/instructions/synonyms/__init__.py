@@ -50,7 +50,8 @@ class Synonyms:
         found: dict[str, dict[str, None]] = {}
         for group in groups:
             for word in group:
-                found.setdefault(word.casefold(), {}).update(dict.fromkeys(other for other in group if other != word))
+                others = (other for other in group if other.casefold() != word.casefold())
+                found.setdefault(word.casefold(), {}).update(dict.fromkeys(others))
         return cls(language, {word: tuple(others) for word, others in found.items()})
 
     def swapped(self, text: str, rng: np.random.Generator, rate: float) -> str:
@@ -63,7 +64,10 @@ class Synonyms:
             word = match.group()
             if rng.random() >= rate:
                 return word
-            choices = self.others[word.casefold()]
+            # The pattern takes letters for the same that casefold tells apart, such as i with and without a dot.
+            choices = self.others.get(word.casefold(), ())
+            if not choices:
+                return word
             chosen = choices[int(rng.integers(len(choices)))]
             return chosen[0].upper() + chosen[1:] if word[0].isupper() else chosen
 
@@ -91,13 +95,15 @@ def _groups(file: Path | Traversable, language: str) -> list[list[str]]:
         ) from problem
     groups = table.get("groups")
     whole = isinstance(groups, list) and all(
-        isinstance(group, list) and len(group) > 1 and all(isinstance(word, str) and word.strip() for word in group)
+        isinstance(group, list)
+        and all(isinstance(word, str) and word.strip() for word in group)
+        and len({word.strip().casefold() for word in group}) > 1
         for group in groups
     )
     if not isinstance(table.get("language"), str) or not whole or set(table) - {"language", "groups"}:
         raise TemplateError(
             f'{file}: a file of synonyms holds language = "en" and groups = [["film", "movie"], ...], each group with '
-            "two words or more, and nothing else"
+            "two different words or more, and nothing else"
         )
     assert isinstance(groups, list)
     return [[word.strip() for word in group] for group in groups] if table["language"] == language else []

@@ -75,6 +75,11 @@ class RecommenderSettings(Settings):
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     @property
+    def t5_is_tuned(self) -> bool:
+        """Whether the T5 has learnt instructions, of this log or of one before it."""
+        return self.words.steps > 0 or self.origin != ""
+
+    @property
     def tokens_are_asked(self) -> bool:
         """Whether the item tokens may be a source of the fusion: they are tuned, and not kept out."""
         return self.fusion.language_model != "never" and self.tokens.passes > 0

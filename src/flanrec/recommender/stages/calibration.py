@@ -26,7 +26,9 @@ def calibrate(backbone: Backbone, material: Material) -> Calibration:
     rows = np.flatnonzero(~np.isnan(material.answer_ratings))
     if not len(rows):
         return begin
-    shown = Demonstrations(People.of(material.train), material.prompter, settings.shot_tokens, settings.seed)
+    shown = None
+    if settings.shots:
+        shown = Demonstrations(People.of(material.train), material.prompter, settings.shot_tokens, settings.seed)
     reading = MatchReading(TorchEngine(backbone), material.prompter, material.rates, begin, shown, settings.shots)
     rule, words = reading.odds([material.asked[row] for row in rows], material.first_answers[rows].tolist())
     liked = material.answer_ratings[rows] >= settings.liked_rating

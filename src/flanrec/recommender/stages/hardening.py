@@ -13,7 +13,7 @@ from flanrec.catalogue.prompter import Prompter
 from flanrec.instructions.augment import WordingChanges, is_sentence, usable_paraphrases
 from flanrec.instructions.synonyms import Synonyms
 from flanrec.recommender.settings import Augmentation, WordTuning
-from flanrec.tuning import Weighted
+from flanrec.tuning import Weighted, all_processes
 from flanrec.tuning.adversarial import AdversarialObjective
 from flanrec.tuning.consistency import consistent
 from flanrec.tuning.histories import HistoryChanges
@@ -44,7 +44,10 @@ def varied_histories(augment: Augmentation) -> HistoryChanges | None:
 
 
 def varied_prompter(prompter: Prompter, augment: Augmentation, device: str) -> Prompter:
-    """A prompter whose drawn wordings vary, where the settings ask for it; for tuning alone."""
+    """A prompter whose drawn wordings vary, where the settings ask for it; for tuning alone.
+
+    The first of several processes translates, for all of them.
+    """
     found = WordingChanges(
         synonyms=augment.synonyms,
         typos=augment.typos,
@@ -54,7 +57,7 @@ def varied_prompter(prompter: Prompter, augment: Augmentation, device: str) -> P
             for templates in prompter.templates
             if augment.synonyms
         },
-        paraphrases=_paraphrases(prompter, augment, device),
+        paraphrases=all_processes().from_first(lambda: _paraphrases(prompter, augment, device)),
     )
     return prompter if found == WordingChanges() else replace(prompter, changes=found)
 

@@ -16,7 +16,7 @@ from flanrec.catalogue.item_tokens import item_texts
 from flanrec.generation import first_token_ids
 from flanrec.recommender.stages.material import Material
 from flanrec.tuning import Weighted
-from flanrec.tuning.choices import Choices
+from flanrec.tuning.choices import ChoiceQuestions
 from flanrec.tuning.mixing import temperature_weights
 from flanrec.tuning.objectives.answers import AnswerObjective, Question
 from flanrec.tuning.objectives.contrastive import ContrastiveObjective
@@ -52,7 +52,7 @@ def word_mixture(
         *_titles(backbone, material, questions),
         *_answers(backbone, material, questions, rows),
         *_judgements(backbone, material, questions),
-        *_choices(backbone, material, Choices(questions, log=material.users), reference),
+        *_choices(backbone, material, ChoiceQuestions(questions, log=material.users), reference),
     ]
     return mixed([weighted for weighted in objectives if weighted.weight > 0], material, questions)
 
@@ -145,7 +145,9 @@ def _judgements(backbone: Backbone, material: Material, questions: Questions) ->
     return found
 
 
-def _choices(backbone: Backbone, material: Material, choices: Choices, reference: Backbone | None) -> list[Weighted]:
+def _choices(
+    backbone: Backbone, material: Material, choices: ChoiceQuestions, reference: Backbone | None
+) -> list[Weighted]:
     """Choices among items."""
     words, catalogue = material.settings.words, material.prompter.catalogue
     weights, trie, found = words.weights, catalogue.trie, []

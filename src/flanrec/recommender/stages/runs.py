@@ -49,7 +49,8 @@ def best_run(
     Returns
     -------
     Backbone, TrainingReport
-        The report is that of the best of the runs that go into it, empty where that one was finished before.
+        The report is that of the best of the runs that go into it, with the seconds of all, and empty where that one
+        was finished before.
     """
     settings = material.settings
     reports: list[TrainingReport] = []
@@ -84,7 +85,8 @@ def best_run(
     restore(own, best.weights)
     shown = ", ".join(f"{name} {found:.4f}" for name, found in values.items())
     logger.info("NDCG@10 of generation on validation events: %s. Kept: %s", shown, best.name)
-    return tuned, reports[best.members[0]]
+    seconds = sum(report.seconds for report in reports)
+    return tuned, replace(reports[best.members[0]], seconds=seconds)
 
 
 def _finished(folder: Path, material: Material, backbone: Backbone) -> Backbone:

@@ -29,7 +29,7 @@ from flanrec.tuning.objectives.answers import AnswerObjective, Question
 from flanrec.tuning.objectives.distillation import DistilledObjective
 from flanrec.tuning.objectives.titles import TitleObjective
 from flanrec.tuning.questions import Questions
-from flanrec.tuning.tutoring import Sequences, Tutor
+from flanrec.tuning.tutoring import TaughtAnswers, Tutor
 from flanrec.tuning.wordings import texts_in_use
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def tutored(
 def _asked(
     teacher: Backbone, catalogue: Catalogue, material: Material, folder: Path | None, resume: bool,
     progress: Progress | None,
-) -> Sequences:  # fmt: skip
+) -> TaughtAnswers:  # fmt: skip
     """Ask part by part; each part of the questions follows from the seed and its number."""
     settings = material.settings
     if folder is not None:
@@ -146,7 +146,7 @@ def _asked(
         found[families[at].objective.name] += answered
         if progress is not None:
             progress(size)
-    return Sequences(found)
+    return TaughtAnswers(found)
 
 
 def _by_titles(

@@ -20,6 +20,7 @@ from flanrec.backbone.dropout import dropout_at
 from flanrec.backbone.encoder import recompute_blocks
 from flanrec.backbone.used_rows import trained_rows
 from flanrec.backbone.vocabulary import used_rows
+from flanrec.catalogue.prompter import Prompter
 from flanrec.errors import CheckpointError
 from flanrec.generation.engines import TorchEngine
 from flanrec.recommender.readings import WordReading
@@ -49,7 +50,9 @@ def tune_words(
     if settings.bounded(settings.words.steps) == 0 or all(len(user.items) < 2 for user in material.users):
         return backbone, TrainingReport()
     refuse_unfit(backbone, material)
-    tune = partial(_tuned, material=material, resume=resume)
+    # Back-translation takes its time: all runs share what it finds.
+    prompter = varied_prompter(material.prompter, settings.words.augment, str(backbone.device))
+    tune = partial(_tuned, material=material, prompter=prompter, resume=resume)
     if settings.words.runs == 1:
         place = None if folder is None else folder / "words"
         backbone, report = tune(backbone, seed=settings.seed, folder=place, callbacks=callbacks)
@@ -69,21 +72,24 @@ def _measured(backbone: Backbone, material: Material) -> Measurement:
 
 
 def _tuned(
-    backbone: Backbone, *, material: Material, seed: int, folder: Path | None, resume: bool, callbacks: Callbacks
-) -> tuple[Backbone, TrainingReport]:
+    backbone: Backbone, *, material: Material, prompter: Prompter, seed: int, folder: Path | None, resume: bool,
+    callbacks: Callbacks,
+) -> tuple[Backbone, TrainingReport]:  # fmt: skip
     """Tune a backbone, which changes, in one run with checkpoints in its own folder."""
-    with word_trainer(backbone, material, seed=seed, folder=folder, callbacks=callbacks) as (tuned, trainer):
+    with word_trainer(backbone, material, prompter, seed=seed, folder=folder, callbacks=callbacks) as (tuned, trainer):
         report = trainer.fit(resume=resume)
     return finished(tuned), report
 
 
 @contextmanager
 def word_trainer(
-    backbone: Backbone, material: Material, *, seed: int, folder: Path | None, callbacks: Callbacks
+    backbone: Backbone, material: Material, prompter: Prompter, *, seed: int, folder: Path | None, callbacks: Callbacks
 ) -> Iterator[tuple[Backbone, Trainer]]:
-    """Make a backbone, which changes, ready for tuning inside the block; yields it as it is tuned, and its trainer."""
+    """Make a backbone, which changes, ready for tuning inside the block; yields it as it is tuned, and its trainer.
+
+    The prompter words what is learnt (`varied_prompter`); what is measured is in the usual words.
+    """
     settings, words = material.settings, material.settings.words
-    prompter = varied_prompter(material.prompter, words.augment, str(backbone.device))
     questions = Questions(
         material.users, prompter, material.facets, material.rates,
         answers=words.answers, teacher=material.teacher(words.teacher), trust=words.trust,

@@ -1,7 +1,7 @@
 """Continual learning: a saved recommender learns new users, items and events without being fitted again.
 
 Events that arrived are learnt beside replayed old ones, weights are held near where they were, and the result takes the
-old model's place only if events that neither has learnt do not speak against it.
+old model's place only if events that this update does not learn do not speak against it.
 """
 
 from flanrec.recommender.updating.gate import Check

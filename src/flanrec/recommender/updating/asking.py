@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Asked:
         alone = _by_rank(pool, held.answers) if tokens else None
         return cls(model, held, pool.without(MODEL - heard, gatherer.features.depth), alone)
 
-    @property
+    @cached_property
     def fused(self) -> Floats:
         """NDCG@10 of the ranking by all sources: float64 [n]."""
         return self.reached(self.model.parts.fusion.scores(self.pool))

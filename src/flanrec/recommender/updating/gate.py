@@ -18,7 +18,7 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class Check:
-    """The updated model beside the old one, in one reading, on events that neither has learnt.
+    """The updated model beside the old one, in one reading, on events that the update does not learn.
 
     Attributes
     ----------
@@ -70,7 +70,8 @@ class Check:
 def checks(old: Asked, updated: Asked, gate: Gate, *, spelled: bool) -> list[Check]:
     """Compare what both models said of the held-out events.
 
-    On new events nothing may be lost, on old ones the share of ``gate.tolerance``.
+    On new events nothing may be lost, on old ones the share of ``gate.tolerance``. Item tokens that were refitted on
+    all events know the old ones by heart, which no update can keep up with: these are not compared.
 
     Parameters
     ----------
@@ -82,7 +83,8 @@ def checks(old: Asked, updated: Asked, gate: Gate, *, spelled: bool) -> list[Che
     for events, tolerance in (("new", 0.0), ("old", gate.tolerance)):
         rows = np.flatnonzero(held.new == (events == "new"))
         reached = {"fused": (old.fused[rows], updated.fused[rows])}
-        if old.tokens is not None and updated.tokens is not None:
+        by_heart = events == "old" and old.model.settings.tokens.refit
+        if old.tokens is not None and updated.tokens is not None and not by_heart:
             reached["item_tokens"] = (old.tokens[rows], updated.tokens[rows])
         if spelled:
             some = held.some(new=events == "new", most=gate.generation_users)

@@ -14,7 +14,7 @@ from flanrec.candidates.blend import Blend
 from flanrec.recommender.settings import TeacherName
 from flanrec.recommender.stages import Material
 from flanrec.recommender.updating.settings import Penalty
-from flanrec.tuning import Weighted
+from flanrec.tuning import Weighted, all_processes
 from flanrec.tuning.anchors import Anchor, diagonal_fisher, relative
 from flanrec.tuning.objectives.replayed import Replayed
 from flanrec.tuning.teaching import Teacher
@@ -84,11 +84,13 @@ def anchors(parameters: Mapping[str, Tensor], old: Sequence[Weighted], penalty: 
     Parameters
     ----------
     old
-        What importance is estimated on.
+        What importance is estimated on: in each of the processes that train together, which then hold to what the
+        first one found, so that they do not drift apart.
     """
     if penalty.kind == "none" or not penalty.strength:
         return []
     if penalty.kind == "l2_sp":
         return [Anchor(parameters, penalty.strength, name="l2_sp")]
     importance = diagonal_fisher(parameters, old, batches=penalty.batches, seed=seed)
+    all_processes().share(importance.values())
     return [Anchor(parameters, penalty.strength, relative(importance), name="ewc")]

@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flanrec.generation.engines import TorchEngine
 from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.loglinear import LogLinear
 from flanrec.recommender.calibration import Calibration
-from flanrec.recommender.readings import MatchReading
 from flanrec.recommender.updating.asking import Asked
 
 Floats = NDArray[np.float64]
@@ -104,9 +102,8 @@ def calibration_after(updated: Asked, most: int) -> tuple[Calibration, Choice]:
     new = held.new[rows]
     if new.sum() < _FEWEST:
         return old, Choice("calibration")
-    parts = updated.model.parts
-    reading = MatchReading(TorchEngine(updated.model.backbone), parts.prompter, parts.rates, old)
-    rule, words = reading.odds([held.persons[row] for row in rows.tolist()], held.answers[rows].tolist())
+    persons = [held.persons[row] for row in rows.tolist()]
+    rule, words = updated.model.match_reading.odds(persons, held.answers[rows].tolist())
     liked = held.ratings[rows] >= updated.model.settings.liked_rating
     loss = np.empty(len(rows))
     fold = np.arange(len(rows)) % _FOLDS

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from flanrec.recommender.settings.base import Settings
 
 PenaltyKind = Literal["none", "l2_sp", "ewc"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class WordUpdate(_Settings):
+class WordUpdate(Settings):
     """How the T5 itself goes on learning. A model whose T5 was never tuned keeps it as it is."""
 
     steps: int | None = Field(default=None, ge=0)
@@ -22,7 +20,7 @@ class WordUpdate(_Settings):
     """Peak learning rate as a share of the one the model was fitted with."""
 
 
-class TokenUpdate(_Settings):
+class TokenUpdate(Settings):
     """How the item tokens go on learning. A model whose item tokens were never tuned only gets those of new items."""
 
     passes: float | None = Field(default=None, ge=0)
@@ -32,7 +30,7 @@ class TokenUpdate(_Settings):
     """Peak learning rates as a share of those the model was fitted with."""
 
 
-class Penalty(_Settings):
+class Penalty(Settings):
     """What holds the weights near where they were; see `flanrec.tuning.anchors`."""
 
     kind: PenaltyKind = "l2_sp"
@@ -43,8 +41,8 @@ class Penalty(_Settings):
     """Batches of replayed old examples that importance is estimated on; ewc only."""
 
 
-class Gate(_Settings):
-    """What an update must pass: NDCG@10 on events that neither it nor the old model has learnt."""
+class Gate(Settings):
+    """What an update must pass: NDCG@10 on events that it does not learn."""
 
     tolerance: float = Field(default=0.02, ge=0, lt=1)
     """Share of NDCG@10 on old events that may be lost."""
@@ -57,7 +55,7 @@ class Gate(_Settings):
     where it has learnt."""
 
 
-class UpdateSettings(_Settings):
+class UpdateSettings(Settings):
     """Everything that decides what `Recommender.update` does."""
 
     seed: int = Field(default=42, ge=0, lt=2**32)

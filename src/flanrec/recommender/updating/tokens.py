@@ -51,11 +51,12 @@ def learn_tokens(
         )  # fmt: skip
         tokens.requires_grad_(True)
         groups = parameter_groups(tokens, slower)
-        drawn = passes * len(fresh.users) / (1 - settings.replay)
+        replay = settings.replay if known.users else 0.0
+        drawn = passes * len(fresh.users) / (1 - replay)
         report = Trainer(
             {"tokens": tokens},
             groups,
-            beside([Weighted(fresh)], [Weighted(known)], settings.replay if known.users else 0.0),
+            beside([Weighted(fresh)], [Weighted(known)], replay),
             TrainerSettings(
                 steps=material.settings.bounded(max(1, math.ceil(drawn / tuning.batch_size))),
                 batch_size=tuning.batch_size,

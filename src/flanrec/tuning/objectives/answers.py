@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.used_rows import head_rows
-from flanrec.tuning.objective import LossSum
+from flanrec.tuning.objective import LossSum, PredictedLoss
 from flanrec.tuning.packing import Asked, answer_states, asked, said_weights
 
 
@@ -66,7 +66,45 @@ class PreparedAnswers(NamedTuple):
     weight: float
 
 
-class AnswerObjective:
+class SaidTokens(PredictedLoss):
+    """Cross-entropy of the tokens of packed answers.
+
+    Attributes
+    ----------
+    backbone
+        The T5 that is tuned.
+    smoothing
+        Label smoothing: the share of what is taught that goes to all rows alike.
+    """
+
+    backbone: Backbone
+    smoothing: float
+
+    def predict(self, prepared: PreparedAnswers) -> Tensor:
+        """The log-probability of every row at every place that is said: float32 [n_tokens, n_rows]."""
+        model = self.backbone.model
+        states = answer_states(self.backbone, prepared.asked)
+        if prepared.rows is None:
+            logits: Tensor = model.get_output_embeddings()(states)
+        else:
+            head = head_rows(model, prepared.rows.to(states.device))
+            logits = functional.linear(states, head.to(states.dtype))
+        return logits.float().log_softmax(dim=1)
+
+    def place_weights(self, prepared: PreparedAnswers) -> Tensor:
+        """The weight of each said token."""
+        return said_weights(prepared.asked)
+
+    def judge(self, predicted: Tensor, prepared: PreparedAnswers) -> LossSum:
+        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
+        labels, weights = (one.to(predicted.device) for one in (prepared.labels, self.place_weights(prepared)))
+        losses = functional.nll_loss(predicted, labels, reduction="none")
+        if self.smoothing:
+            losses = (1 - self.smoothing) * losses - self.smoothing * predicted.mean(dim=1)
+        return LossSum((losses * weights).sum(), prepared.weight)
+
+
+class AnswerObjective(SaidTokens):
     """Cross-entropy of the answers' tokens, encoder and cross-attention run once a prompt.
 
     Inputs
@@ -119,54 +157,12 @@ class AnswerObjective:
         together = asked(self.backbone, [example.prompt for example in examples], answers, weights, self.max_length)
         return prepared_answers(together, self.rows, float(sum(sum(example.weights) for example in examples)))
 
-    def predict(self, prepared: PreparedAnswers) -> Tensor:
-        """The log-probability of every token at every place that is said: float32 [n_tokens, n_rows]."""
-        return answer_predictions(self.backbone, prepared)
-
-    def place_weights(self, prepared: PreparedAnswers) -> Tensor:
-        """The weight of each said token."""
-        return said_weights(prepared.asked)
-
-    def judge(self, predicted: Tensor, prepared: PreparedAnswers) -> LossSum:
-        """As `loss`, of predictions."""
-        return judged_answers(predicted, prepared, self.smoothing)
-
-    def loss(self, prepared: PreparedAnswers) -> LossSum:
-        """Sum the weighted cross-entropy over all answers; the count is the answers' total weight."""
-        return answer_loss(self.backbone, prepared, self.smoothing)
-
 
 def prepared_answers(asked: Asked, rows: NDArray[np.int64] | None, weight: float) -> PreparedAnswers:
-    """What `answer_loss` takes of packed answers whose weights add up to `weight`; `rows` as in `AnswerObjective`."""
+    """What `SaidTokens` takes of packed answers whose weights add up to `weight`; `rows` as in `AnswerObjective`."""
     labels = asked.packed.labels[asked.packed.said]
     if rows is None:
         return PreparedAnswers(asked, None, labels, weight)
     # An answer may say what no text announced: it joins, so that no label is ever lost.
     among = torch.from_numpy(np.union1d(rows, labels.numpy()))
     return PreparedAnswers(asked, among, torch.searchsorted(among, labels), weight)
-
-
-def answer_loss(backbone: Backbone, prepared: PreparedAnswers, smoothing: float = 0.0) -> LossSum:
-    """The weighted cross-entropy over all answers; the count is their total weight."""
-    return judged_answers(answer_predictions(backbone, prepared), prepared, smoothing)
-
-
-def answer_predictions(backbone: Backbone, prepared: PreparedAnswers) -> Tensor:
-    """The log-probability of every token at every place that is said: float32 [n_tokens, n_rows]."""
-    model = backbone.model
-    states = answer_states(backbone, prepared.asked)
-    if prepared.rows is None:
-        logits: Tensor = model.get_output_embeddings()(states)
-    else:
-        head = head_rows(model, prepared.rows.to(states.device))
-        logits = functional.linear(states, head.to(states.dtype))
-    return logits.float().log_softmax(dim=1)
-
-
-def judged_answers(predicted: Tensor, prepared: PreparedAnswers, smoothing: float = 0.0) -> LossSum:
-    """The weighted cross-entropy of log-probabilities; the count is the answers' total weight."""
-    labels, weights = (one.to(predicted.device) for one in (prepared.labels, said_weights(prepared.asked)))
-    losses = functional.nll_loss(predicted, labels, reduction="none")
-    if smoothing:
-        losses = (1 - smoothing) * losses - smoothing * predicted.mean(dim=1)
-    return LossSum((losses * weights).sum(), prepared.weight)

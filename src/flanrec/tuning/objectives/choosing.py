@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from flanrec.backbone import Backbone
 from flanrec.catalogue.trie import TitleTrie
-from flanrec.tuning.objective import LossSum
+from flanrec.tuning.objective import LossSum, PredictedLoss
 from flanrec.tuning.objectives.candidates import CandidateScorer, Choice, PreparedChoices, among_candidates
 
 
-class ChoiceObjective(ABC):
+class ChoiceObjective(PredictedLoss):
     """A loss of what the model holds of the candidates of choices.
 
     Inputs
@@ -62,8 +62,4 @@ class ChoiceObjective(ABC):
 
     @abstractmethod
     def judge(self, predicted: Tensor, prepared: PreparedChoices) -> LossSum:
-        """As `loss`, of predictions."""
-
-    def loss(self, prepared: PreparedChoices) -> LossSum:
         """Sum the losses of choices; the count is their number."""
-        return self.judge(self.predict(prepared), prepared)

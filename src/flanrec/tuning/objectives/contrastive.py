@@ -17,10 +17,8 @@ from torch.nn import functional
 from flanrec.backbone import Backbone
 from flanrec.backbone.encoder import encoder_states, soft_prompt_length
 from flanrec.errors import SettingsError
-from flanrec.tuning.objective import LossSum
-
-# A log-probability that stands for -inf, which times a probability of zero is not zero.
-_NEVER = -1e4
+from flanrec.tuning.objective import LossSum, PredictedLoss
+from flanrec.tuning.objectives.forks import NEVER
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class PreparedMeetings(NamedTuple):
     compared: Tensor
 
 
-class ContrastiveObjective:
+class ContrastiveObjective(PredictedLoss):
     """Cross-entropy of the own item among the items and hard negatives of all meetings of a group.
 
     A score is the cosine between the encoder's mean states of instruction and item text, by a temperature, less the log
@@ -167,20 +165,19 @@ class ContrastiveObjective:
         users = _directions(self.backbone, prepared.ids, prepared.mask)
         items = _directions(self.backbone, prepared.text_ids, prepared.text_mask)
         device = users.device
-        scores = users @ items[prepared.text.to(device)].T / self.temperature - prepared.log_shares.to(device)
-        return scores.masked_fill(~prepared.compared.to(device), -math.inf).log_softmax(dim=1).clamp(min=_NEVER)
+        # In bf16 a cosine would be known to a 256th, which is divided by the temperature.
+        with torch.autocast(device.type, enabled=False):
+            cosines = users @ items[prepared.text.to(device)].T
+        scores = cosines / self.temperature - prepared.log_shares.to(device)
+        return scores.masked_fill(~prepared.compared.to(device), -math.inf).log_softmax(dim=1).clamp(min=NEVER)
 
     def place_weights(self, prepared: PreparedMeetings) -> Tensor:
         """All meetings count alike."""
         return torch.ones(len(prepared.ids))
 
     def judge(self, predicted: Tensor, prepared: PreparedMeetings) -> LossSum:
-        """As `loss`, of predictions."""
-        return LossSum(-predicted.diagonal().sum(), float(len(predicted)))
-
-    def loss(self, prepared: PreparedMeetings) -> LossSum:
         """Sum the cross-entropy over the meetings; the count is their number."""
-        return self.judge(self.predict(prepared), prepared)
+        return LossSum(-predicted.diagonal().sum(), float(len(predicted)))
 
 
 def _directions(backbone: Backbone, ids: Tensor, mask: Tensor) -> Tensor:

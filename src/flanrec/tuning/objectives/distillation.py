@@ -30,6 +30,11 @@ class DistilledObjective(Around):
     teacher   the same objective of a T5 that is not changed
     ========= ===================================================
 
+    Raises
+    ------
+    SettingsError
+        `temperature` is not above 0, or `share` is not from 0 to 1.
+
     References
     ----------
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015.

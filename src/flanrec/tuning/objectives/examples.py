@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from flanrec.backbone import Backbone
 from flanrec.tuning.examples import Examples
-from flanrec.tuning.objective import LossSum
-from flanrec.tuning.objectives.answers import (
-    PreparedAnswers,
-    answer_loss,
-    answer_predictions,
-    judged_answers,
-    prepared_answers,
-)
-from flanrec.tuning.packing import asked_tokens, said_weights
+from flanrec.tuning.objectives.answers import PreparedAnswers, SaidTokens, prepared_answers
+from flanrec.tuning.packing import asked_tokens
 
 
-class ExampleObjective:
+class ExampleObjective(SaidTokens):
     """Cross-entropy of the targets' tokens, the mean over each target.
 
     Inputs
@@ -57,19 +49,3 @@ class ExampleObjective:
         weights = [[1 / len(target)] for target in targets]
         together = asked_tokens(self.backbone, prompts, [[target] for target in targets], weights)
         return prepared_answers(together, self.rows, float(len(examples)))
-
-    def predict(self, prepared: PreparedAnswers) -> Tensor:
-        """The log-probability of every token at every place that is said: float32 [n_tokens, n_rows]."""
-        return answer_predictions(self.backbone, prepared)
-
-    def place_weights(self, prepared: PreparedAnswers) -> Tensor:
-        """The weight of each said token."""
-        return said_weights(prepared.asked)
-
-    def judge(self, predicted: Tensor, prepared: PreparedAnswers) -> LossSum:
-        """As `loss`, of predictions."""
-        return judged_answers(predicted, prepared, self.smoothing)
-
-    def loss(self, prepared: PreparedAnswers) -> LossSum:
-        """Sum the cross-entropy over the targets; the count is their number."""
-        return answer_loss(self.backbone, prepared, self.smoothing)

@@ -35,7 +35,7 @@ class ListwiseObjective(ChoiceObjective):
     name = "listwise"
 
     def judge(self, predicted: Tensor, prepared: PreparedChoices) -> LossSum:
-        """As `loss`, of predictions."""
+        """Sum the losses of choices; the count is their number."""
         grades = prepared.grades.masked_fill(~prepared.present, -math.inf).to(predicted.device)
         # A candidate that is not there has no share among the grades, and costs nothing.
         return LossSum(functional.kl_div(predicted, grades.softmax(dim=1), reduction="sum"), float(len(grades)))

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from flanrec.backbone import Backbone
 from flanrec.backbone.used_rows import head_rows
-from flanrec.tuning.objective import LossSum
+from flanrec.tuning.objective import LossSum, PredictedLoss
 from flanrec.tuning.packing import Asked, answer_states, asked, said_weights
 
 
@@ -44,7 +44,7 @@ class PreparedJudgements(NamedTuple):
     liked: Tensor
 
 
-class MatchObjective:
+class MatchObjective(PredictedLoss):
     """Binary cross-entropy of ``offset + log P(yes) - log P(no)``.
 
     The like rates of user and item are known without a language model. As an offset they leave the
@@ -105,10 +105,6 @@ class MatchObjective:
         return said_weights(prepared.asked)
 
     def judge(self, predicted: Tensor, prepared: PreparedJudgements) -> LossSum:
-        """As `loss`, of predictions."""
+        """Sum the binary cross-entropy over the pairs; the count is their number."""
         liked = prepared.liked.to(predicted.device)
         return LossSum(-(liked * predicted[:, 0] + (1 - liked) * predicted[:, 1]).sum(), float(len(liked)))
-
-    def loss(self, prepared: PreparedJudgements) -> LossSum:
-        """Sum the binary cross-entropy over the pairs."""
-        return self.judge(self.predict(prepared), prepared)

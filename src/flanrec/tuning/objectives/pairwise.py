@@ -34,7 +34,7 @@ class PairwiseObjective(ChoiceObjective):
     name = "pairwise"
 
     def judge(self, predicted: Tensor, prepared: PreparedChoices) -> LossSum:
-        """As `loss`, of predictions."""
+        """Sum the losses of choices; the count is their number."""
         grades, present = prepared.grades.to(predicted.device), prepared.present.to(predicted.device)
         pairs = (grades[:, :, None] > grades[:, None, :]) & present[:, :, None] & present[:, None, :]
         losses = -functional.logsigmoid(predicted[:, :, None] - predicted[:, None, :]) * pairs

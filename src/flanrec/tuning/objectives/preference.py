@@ -71,7 +71,7 @@ class PreferenceObjective(ChoiceObjective):
         self.beta = beta
 
     def judge(self, predicted: Tensor, prepared: PreparedChoices) -> LossSum:
-        """As `loss`, of predictions."""
+        """Sum the losses of choices; the count is their number."""
         with torch.no_grad():
             before = among_candidates(self.scorer.scores(prepared, self.reference))
         # Of shares among the candidates only differences count here, which are those of the scores.

@@ -15,7 +15,7 @@ from torch.nn import functional
 from flanrec.backbone import Backbone
 from flanrec.backbone.used_rows import head_rows
 from flanrec.errors import SettingsError
-from flanrec.tuning.objective import LossSum
+from flanrec.tuning.objective import LossSum, PredictedLoss
 from flanrec.tuning.objectives.answers import Question
 from flanrec.tuning.packing import Asked, answer_states, asked
 
@@ -27,7 +27,7 @@ class PreparedRatings(NamedTuple):
     ratings: Tensor
 
 
-class RatingRegressionObjective:
+class RatingRegressionObjective(PredictedLoss):
     """Squared error of the expected rating, in units of the scale's range.
 
     What the decoder says first is a choice among the tokens that begin the ratings of the scale; the expectation is
@@ -92,14 +92,10 @@ class RatingRegressionObjective:
         return torch.ones(len(prepared.ratings))
 
     def judge(self, predicted: Tensor, prepared: PreparedRatings) -> LossSum:
-        """As `loss`, of predictions."""
-        scale = torch.tensor(self.scale, device=predicted.device)
-        missed = predicted.exp() @ scale - prepared.ratings.to(predicted.device)
-        return LossSum((missed / (self.scale[-1] - self.scale[0])).square().sum(), float(len(missed)))
-
-    def loss(self, prepared: PreparedRatings) -> LossSum:
         """Sum the squared errors over the questions; the count is their number."""
-        return self.judge(self.predict(prepared), prepared)
+        scale = torch.tensor(self.scale, device=predicted.device)
+        missed = (predicted.exp() * scale).sum(dim=1) - prepared.ratings.to(predicted.device)
+        return LossSum((missed / (self.scale[-1] - self.scale[0])).square().sum(), float(len(missed)))
 
 
 def scale_of(ratings: NDArray[np.float32]) -> list[float]:

@@ -26,6 +26,11 @@ class Replayed(Around):
     share
         Share of the examples that are old: each is so by chance.
 
+    Raises
+    ------
+    SettingsError
+        `share` is not from 0 to 1.
+
     References
     ----------
     Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", 1995; Rolnick et al., "Experience replay for

@@ -45,5 +45,5 @@ class SampledObjective(ChoiceObjective):
         return among_candidates(scores - prepared.corrections.to(scores.device))
 
     def judge(self, predicted: Tensor, prepared: PreparedChoices) -> LossSum:
-        """As `loss`, of predictions."""
+        """Sum the losses of choices; the count is their number."""
         return LossSum(-(prepared.grades.to(predicted.device) * predicted).sum(), float(len(prepared.grades)))

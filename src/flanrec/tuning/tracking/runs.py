@@ -30,7 +30,17 @@ EXTRAS: Mapping[Library, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Tracking:
-    """Which libraries are told of a run, and how they call it."""
+    """Which libraries are told of a run, and how they call it.
+
+    Attributes
+    ----------
+    libraries
+        Each must be installed; see `EXTRAS`.
+    project
+        What libraries keep runs under, where they have projects.
+    name
+        Of the run, where libraries show runs by name.
+    """
 
     libraries: tuple[Library, ...] = ()
     project: str = "flanrec"
