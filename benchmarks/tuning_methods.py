@@ -5,9 +5,10 @@
 
 MovieLens-100K, leave-one-out. Each row tunes the offline Flan-T5 on the training events alone, with the same seed,
 number of updates and batch size; the rest of a recommender, item tokens and the fusion, plays no part. Then the T5
-spells titles for users of the validation events (NDCG@10 of the whole catalogue, seen items removed), and judges their
-held-out ratings (AUC). Differences to full tuning are paired by user, with bootstrap intervals. Rows that are about
-robustness are asked with mistyped and with unseen wordings as well.
+spells titles for users of the validation events (NDCG@10 of the whole catalogue, seen items removed), and judges the
+held-out ratings of some of them, uncalibrated (AUC). Differences to full tuning are paired by user, with bootstrap
+intervals. Rows that are about robustness are asked with mistyped and with unseen wordings as well. What a row itself
+validates on, such as which of several runs to keep, are events before these.
 
 Every row is a process of its own, so that its peak of memory is its own. The record is written after each, and a
 command that was interrupted goes on where it stopped. ``--show`` prints the table of a record and measures nothing.
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -33,14 +35,18 @@ from rich.table import Table
 import flanrec
 from flanrec.backbone import load_backbone
 from flanrec.cli.common import progress_callbacks
-from flanrec.evaluation.models import evaluate_model, match_reports
-from flanrec.evaluation.robustness import measure_robustness
+from flanrec.data.splits import hold_out_last
+from flanrec.evaluation.models import drawn_users, evaluate_model
+from flanrec.evaluation.robustness import AskedPairs, measure_robustness
+from flanrec.metrics import auc
 from flanrec.metrics.intervals import paired_bootstrap
-from flanrec.recommender import Recommender, RecommenderSettings
+from flanrec.recommender import Asking, Recommender, RecommenderSettings
 from quality import machine, peak_memory_gb
 from timing import write_record
 
 METRIC = "ndcg@10"
+OWN = 200
+"""Users whose last training events a row may validate on."""
 BASE = "full"
 
 
@@ -70,6 +76,7 @@ def _beside(objective: str, weight: float = 0.2) -> dict[str, Any]:
 ROWS: dict[str, Row] = {
     BASE: Row("methods", {}, reworded=True),
     "lora": Row("methods", {"method": "lora"}),
+    "lora, q and v": Row("methods", {"method": "lora", "targets": ["q", "v"]}),
     "lora, all maps": Row(
         "methods", {"method": "lora", "rank": 8, "targets": ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]}
     ),
@@ -88,11 +95,11 @@ ROWS: dict[str, Row] = {
     "preference (DPO)": Row("objectives beside", _beside("preference")),
     "rating regression": Row("objectives beside", _beside("rating_regression")),
     "label smoothing 0.1": Row("objectives beside", {"smoothing": 0.1}),
-    "dropout 0.2": Row("robustness", {"dropout": 0.2}),
+    "dropout 0.1": Row("robustness", {"dropout": 0.1}),
     "weight decay 0.1": Row("robustness", {"weight_decay": 0.1}),
     "fgm": Row("robustness", {"adversarial": "fgm"}, reworded=True),
     "freelb": Row("robustness", {"adversarial": "freelb"}, reworded=True),
-    "r-drop": Row("robustness", {"consistency": 1.0}, reworded=True),
+    "r-drop": Row("robustness", {"consistency": 1.0, "dropout": 0.1}, reworded=True),
     "typos and synonyms": Row("robustness", {"augment": {"typos": 0.1, "synonyms": 0.3}}, reworded=True),
     "crop, mask, reorder": Row("robustness", {"augment": {"crop": 0.2, "mask": 0.2, "reorder": 0.2}}),
     "average of 2 runs": Row("robustness", {"runs": 2}),
@@ -123,7 +130,10 @@ def measured(name: str, asked: argparse.Namespace, data: flanrec.Dataset | None 
     backbone = load_backbone("offline", device="cpu")
     whole = sum(weight.numel() for weight in backbone.model.parameters())
     recommender = Recommender(backbone, settings_of(row, asked))
-    recommender.fit(split.train, callbacks=lambda stage: progress_callbacks(f"{name}, {stage}"))
+    train, own = hold_out_last(split.train)
+    few = drawn_users(own, OWN, asked.seed)
+    own = own.with_interactions(own.interactions.filter(pl.col("user_id").is_in(few)))
+    recommender.fit(train, own, callbacks=lambda stage: progress_callbacks(f"{name}, {stage}"))
     tuned = recommender.reports["words"]
     found: dict[str, Any] = {
         "group": row.group,
@@ -137,11 +147,11 @@ def measured(name: str, asked: argparse.Namespace, data: flanrec.Dataset | None 
     report = evaluate_model(recommender, split.validation, (10,), "generate", users=asked.users, seed=asked.seed)
     found |= {"users": report.users, "asking_seconds": time.perf_counter() - begun}
     found["per_user"] = [round(float(value), 6) for value in report.per_user[METRIC]]
-    match, rule = match_reports(recommender, split.validation)
-    found |= {"auc": match["auc"], "rule_auc": rule["auc"]}
+    pairs = AskedPairs.of(recommender, split.validation, asked.fewer, asked.seed)
+    found["auc"] = auc(pairs.liked, pairs.chances(Asking(seed=asked.seed)))
     if row.reworded:
         told = measure_robustness(
-            recommender, split.validation, readings=("generate",), users=asked.users, seed=asked.seed
+            recommender, split.validation, readings=("generate",), users=asked.fewer, seed=asked.seed
         )
         found["reworded"] = told.to_dict()["drops"]
     return found
@@ -209,6 +219,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
     options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     options.add_argument("--steps", type=int, default=150)
     options.add_argument("--users", type=int, default=None, help="most users to ask; all by default")
+    options.add_argument("--fewer", type=int, default=500, help="most users for AUC and for other wordings")
     options.add_argument("--seed", type=int, default=42)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--json", type=Path, default=None, help="write the record here, and go on with what it has")
@@ -222,7 +233,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
         print(json.dumps(measured(asked.one, asked, data)))
         return
     batch = settings_of(ROWS[BASE], asked).words.batch_size
-    about = {"steps": asked.steps, "batch_size": batch, "seed": asked.seed, "users": asked.users}
+    about = {"steps": asked.steps, "batch_size": batch, "seed": asked.seed, "users": asked.users, "fewer": asked.fewer}
     record: dict[str, Any] = {"about": about, "machine": machine(), "metric": METRIC, "rows": {}}
     if asked.json is not None and asked.json.is_file():
         earlier = json.loads(asked.json.read_text(encoding="utf-8"))
@@ -241,7 +252,7 @@ def main(arguments: Sequence[str] | None = None, data: flanrec.Dataset | None = 
 def _apart(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Measure a row in a process of its own."""
     command = [sys.executable, __file__, "--one", name, "--steps", str(asked.steps), "--seed", str(asked.seed),
-               "--threads", str(asked.threads)]  # fmt: skip
+               "--threads", str(asked.threads), "--fewer", str(asked.fewer)]  # fmt: skip
     command += [] if asked.users is None else ["--users", str(asked.users)]
     print(f"{name} …", file=sys.stderr, flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

@@ -43,7 +43,7 @@ def trained(backbone: Backbone, seed: int = 0) -> Backbone:
 
 def test_a_new_adapter_changes_nothing_and_trains_little() -> None:
     before = logits(fresh())
-    adapted = lora(rank=8)
+    adapted = lora(rank=8, targets=("q", "v"))
     torch.testing.assert_close(logits(adapted), before, atol=1e-5, rtol=0)
     names = [name for name, weight in adapted.model.named_parameters() if weight.requires_grad]
     assert names
@@ -51,6 +51,12 @@ def test_a_new_adapter_changes_nothing_and_trains_little() -> None:
     # q and v of 8 encoder and 2 * 8 decoder attentions, each 8 * (512 + 384) numbers
     count = sum(weight.numel() for weight in adapted.model.parameters() if weight.requires_grad)
     assert count == 2 * 24 * 8 * (512 + 384)
+
+
+def test_all_dense_layers_are_changed_where_no_maps_are_named() -> None:
+    names = [name for name, weight in lora(rank=2).model.named_parameters() if weight.requires_grad]
+    assert len(names) == 2 * 3 * 16
+    assert {name.split(".")[-4] for name in names} == {"wi_0", "wi_1", "wo"}
 
 
 def test_merging_keeps_the_logits_and_the_separate_head(tmp_path: Path) -> None:
@@ -125,7 +131,7 @@ def test_the_fingerprint_ignores_the_adapter_and_the_precision() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"targets": ()}, "targets"),
+        ({"targets": ("query",)}, "targets"),
         ({"targets": ("q", "query")}, r"\['query'\] are not linear maps .* 'wi_0'"),
     ],
 )

@@ -22,7 +22,7 @@ from flanrec.recommender import Augmentation, RecommenderSettings, WordTuning
 from flanrec.recommender.stages import Material, hardening, tune_words, words
 from flanrec.recommender.stages.hardening import hardened, varied_histories, varied_prompter
 from flanrec.recommender.stages.mixture import word_mixture
-from flanrec.recommender.stages.words import word_groups
+from flanrec.recommender.stages.words import trainable, word_groups
 from flanrec.tuning import TrainingReport
 from flanrec.tuning.adversarial import AdversarialObjective
 from flanrec.tuning.consistency import ConsistentObjective
@@ -34,7 +34,7 @@ SHORT = {"steps": 3, "batch_size": 2, "method": "lora", "rank": 2}
 SWITCHES: dict[str, dict[str, Any]] = {
     "fgm": {"adversarial": "fgm"},
     "freelb": {"adversarial": "freelb", "adversarial_size": 0.05, "dropout": 0.2},
-    "r-drop": {"consistency": 1.0, "weight_decay": 0.1},
+    "r-drop": {"consistency": 1.0, "dropout": 0.1, "weight_decay": 0.1},
     "all": {
         "adversarial": "fgm",
         "consistency": 1.0,
@@ -116,7 +116,7 @@ def test_nothing_is_wrapped_or_varied_by_default(small_prompter: Prompter) -> No
 def test_the_whole_mixture_is_wrapped_adversarial_training_outermost(
     material: Callable[..., Material], backbone: Backbone
 ) -> None:
-    chosen = material(adversarial="freelb", adversarial_size=0.07, consistency=2.0, weights={"pairwise": 0.1})
+    chosen = material(adversarial="freelb", adversarial_size=0.07, consistency=2.0, dropout=0.1, weights={"pairwise": 0.1})
     asked = Questions(chosen.users, chosen.prompter, chosen.facets, chosen.rates)
     plain = word_mixture(backbone, chosen, asked, np.arange(2, 400))
     found = hardened(plain, backbone, chosen.settings.words)
@@ -130,6 +130,24 @@ def test_the_whole_mixture_is_wrapped_adversarial_training_outermost(
         assert outer.objective.objective is inner.objective
         drawn = [objective.draw(np.random.default_rng(1), 2) for objective in (outer, inner.objective)]
         assert str(drawn[0]) == str(drawn[1])
+
+
+def test_r_drop_without_dropout_is_refused() -> None:
+    with pytest.raises(ValueError, match="consistency compares two readings under dropout"):
+        WordTuning(consistency=1.0)
+    assert WordTuning(consistency=1.0, dropout=None).dropout is None
+
+
+def test_the_second_matrices_learn_faster_and_the_scale_of_the_logits_with_every_method(fresh_backbone: Fresh) -> None:
+    adapted = trainable(fresh_backbone(), (words := WordTuning(method="lora", rank=2)).adapter, 1)
+    with word_groups(adapted, words, np.arange(3)) as groups:
+        rates = {name: group.learning_rate for group in groups for name in group.trained()}
+    assert {rate for name, rate in rates.items() if "lora_B" in name} == {16e-3}
+    assert {rate for name, rate in rates.items() if "lora_B" not in name} == {1e-3}
+    tuned = [name for name in rates if "lora_" not in name]
+    assert [name.rpartition("decoder.")[2] for name in tuned] == ["final_layer_norm.weight"]
+    with word_groups(fresh_backbone(), WordTuning(), np.arange(3)) as groups:
+        assert len(groups) == 1
 
 
 def test_decay_and_dropout_are_those_of_the_settings(fresh_backbone: Fresh) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from flanrec.catalogue.people import Person
 from flanrec.data import Dataset
 from flanrec.evaluation.instructions import AskedUsers, said_of
 from flanrec.evaluation.models import drawn_users, has_ratings, in_catalogue
@@ -157,7 +158,12 @@ def measure_robustness(
             rng = np.random.default_rng(seed)
             rankings(f"{name} with a wish", asked, [said_of(recommender, int(at), rng).wish for at in asked.answers])
     if has_ratings(test):
-        drops += _match_drops(recommender, in_catalogue(recommender, test), users, seed, clean, changes, told)
+        pairs = AskedPairs.of(recommender, test, users, seed)
+        before = pairs.chances(clean)
+        told()
+        for condition, asking in changes.items():
+            drops.append(pairs.drop(condition, before, pairs.chances(asking), seed))
+            told()
     return RobustnessReport(typos, tuple(drops))
 
 
@@ -170,29 +176,50 @@ def mistyped(prompt: str, rate: float) -> str:
     return with_typos(prompt, np.random.default_rng(zlib.crc32(prompt.encode())), rate)
 
 
-def _match_drops(
-    recommender: Recommender, test: Dataset, users: int | None, seed: int, clean: Asking,
-    changes: dict[str, Asking], told: Callable[[], None],
-) -> list[Drop]:  # fmt: skip
-    ids = drawn_users(test, users, seed)
-    events = test.sequences(ids)
-    rated = ~np.isnan(events.ratings)
-    owners = np.repeat(np.arange(len(ids)), np.diff(events.offsets))[rated]
-    liked = events.ratings[rated] >= recommender.settings.liked_rating
-    people, items = recommender.people(ids), events.items[rated].tolist()
-    pairs = [people[owner] for owner in owners]
-    plain = Calibration()
-    reading = MatchReading(recommender.engine, recommender.parts.prompter, recommender.parts.rates, plain)
+@dataclass(frozen=True)
+class AskedPairs:
+    """Rated held-out events as questions of match, answered by the T5 as tuning left it.
 
-    def chances(asking: Asking) -> NDArray[np.float64]:
-        found = plain.probabilities(*reading.odds(pairs, items, asking=asking))
-        told()
-        return found
+    Attributes
+    ----------
+    owners : int64 [n]
+        The user of each, counted from 0.
+    liked : bool [n]
+    """
 
-    before = chances(clean)
-    return [
-        _drop_of_auc(condition, owners, liked, before, chances(asking), seed) for condition, asking in changes.items()
-    ]
+    recommender: Recommender
+    owners: NDArray[np.int64]
+    items: NDArray[np.int64]
+    liked: NDArray[np.bool_]
+    people: list[Person]
+
+    @classmethod
+    def of(cls, recommender: Recommender, test: Dataset, users: int | None, seed: int) -> AskedPairs:
+        """Those of a test with ratings, or of so many of its users, drawn by the seed."""
+        test = in_catalogue(recommender, test)
+        ids = drawn_users(test, users, seed)
+        events = test.sequences(ids)
+        rated = ~np.isnan(events.ratings)
+        owners = np.repeat(np.arange(len(ids)), np.diff(events.offsets))[rated]
+        liked = events.ratings[rated] >= recommender.settings.liked_rating
+        return cls(recommender, owners, events.items[rated], liked, recommender.people(ids))
+
+    def chances(self, asking: Asking) -> NDArray[np.float64]:
+        """The probability of yes by like rates and the T5's log odds, without calibration: float64 [n]."""
+        parts, plain = self.recommender.parts, Calibration()
+        reading = MatchReading(self.recommender.engine, parts.prompter, parts.rates, plain)
+        pairs = [self.people[owner] for owner in self.owners]
+        return plain.probabilities(*reading.odds(pairs, self.items.tolist(), asking=asking))
+
+    def drop(self, condition: str, clean: NDArray[np.float64], changed: NDArray[np.float64], seed: int) -> Drop:
+        """What a change of the words costs of the AUC."""
+
+        def lost(rows: NDArray[np.int64]) -> float:
+            return float(_relative(auc(self.liked[rows], clean[rows]), auc(self.liked[rows], changed[rows])))
+
+        found = bootstrap_statistic(lost, self.owners, seed)
+        first, second = auc(self.liked, clean), auc(self.liked, changed)
+        return Drop("match", "auc", condition, first, second, found.value, found.low, found.high, found.count)
 
 
 def _drop_of_means(
@@ -203,18 +230,6 @@ def _drop_of_means(
     lost = _relative(drawn[:, 0], drawn[:, 1])
     found = interval_of(float(_relative(first, second)), lost[np.isfinite(lost)], len(clean))
     return Drop(reading, "ndcg@10", condition, first, second, found.value, found.low, found.high, found.count)
-
-
-def _drop_of_auc(
-    condition: str, owners: NDArray[np.int64], liked: NDArray[np.bool_], clean: NDArray[np.float64],
-    changed: NDArray[np.float64], seed: int,
-) -> Drop:  # fmt: skip
-    def drop(rows: NDArray[np.int64]) -> float:
-        return float(_relative(auc(liked[rows], clean[rows]), auc(liked[rows], changed[rows])))
-
-    found = bootstrap_statistic(drop, owners, seed)
-    first, second = auc(liked, clean), auc(liked, changed)
-    return Drop("match", "auc", condition, first, second, found.value, found.low, found.high, found.count)
 
 
 def _relative(clean: Any, changed: Any) -> Any:

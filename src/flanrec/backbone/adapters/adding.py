@@ -59,18 +59,18 @@ def _peft_config(backbone: Backbone, settings: AdapterSettings, steps: int) -> P
     if settings.method == "ia3":
         # Keys, values and what goes into the last dense map are scaled by unit.
         return IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"], **common)
-    _refuse_targets(backbone, settings.targets)
     alpha = 2.0 * settings.rank if settings.alpha is None else settings.alpha
     common |= {
         "lora_alpha": alpha,
         "lora_dropout": settings.dropout,
-        "target_modules": list(settings.targets),
+        "target_modules": _targets(backbone, settings.targets),
         "bias": "none",
     }
     if settings.method == "adalora":
         first, last = int(_WARM * steps), int(_FINAL * steps)
+        begin = max(2, settings.rank)
         return AdaLoraConfig(
-            target_r=settings.rank, init_r=settings.rank + max(1, settings.rank // 2), tinit=first, tfinal=last,
+            target_r=2 * begin // 3, init_r=begin, tinit=first, tfinal=last,
             deltaT=max(1, steps // _MOMENTS), total_step=steps, **common,
         )  # fmt: skip
     return LoraConfig(
@@ -78,12 +78,15 @@ def _peft_config(backbone: Backbone, settings: AdapterSettings, steps: int) -> P
     )
 
 
-def _refuse_targets(backbone: Backbone, targets: tuple[str, ...]) -> None:
-    linear = {
-        name.rsplit(".", 1)[-1]
+def _targets(backbone: Backbone, named: tuple[str, ...]) -> list[str]:
+    """The names of the maps that low-rank adapters change."""
+    maps = [
+        name
         for name, module in backbone.model.named_modules()
         if isinstance(module, torch.nn.Linear) and ".block." in name
-    }
-    unknown = sorted(set(targets) - linear)
-    if unknown or not targets:
-        raise SettingsError(f"targets {unknown} are not linear maps of this model; choose from {sorted(linear)}.")
+    ]
+    known = {name.rsplit(".", 1)[-1] for name in maps}
+    unknown = sorted(set(named) - known)
+    if unknown:
+        raise SettingsError(f"targets {unknown} are not linear maps of this model; choose from {sorted(known)}.")
+    return list(named) or sorted({name.rsplit(".", 1)[-1] for name in maps if ".DenseReluDense." in name})

@@ -24,13 +24,13 @@ class AdapterSettings(BaseModel):
     method: AdapterMethod = "lora"
     """lora, dora, rslora, adalora, ia3, prompt-tuning, p-tuning, prefix-tuning, or adapter (bottlenecks)."""
     rank: int = Field(default=16, ge=1)
-    """Columns of low-rank matrices; adalora starts with half as many more and ends with this many on average."""
+    """Columns of low-rank matrices; of two or more adalora keeps two thirds, on average over the maps."""
     alpha: float | None = Field(default=None, gt=0)
     """Scale of a low-rank change, which acts as alpha / rank (rslora: alpha / root of rank); None is twice the rank."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
     """Share of a low-rank adapter's input that is dropped in training."""
-    targets: tuple[str, ...] = ("q", "v")
-    """Maps that low-rank adapters change: q, k, v, o, wi_0, wi_1, wo."""
+    targets: tuple[str, ...] = ()
+    """Maps that low-rank adapters change, of q, k, v, o, wi_0, wi_1, wo; none named takes all of the dense layers."""
     length: int = Field(default=20, ge=1)
     """Places of a soft prompt or a prefix."""
     width: int = Field(default=32, ge=1)

@@ -104,7 +104,7 @@ class RecommenderSettings(Settings):
             },
             "balanced": {},
             "best": {
-                "words": WordTuning(steps=700, evaluate_every=350, weights=TaskWeights(sequential=0.8)),
+                "words": WordTuning(steps=700, dropout=None, evaluate_every=350, weights=TaskWeights(sequential=0.8)),
                 "tokens": TokenTuning(passes=16, evaluations=4, refit=True),
             },
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flanrec.backbone.adapters import AdapterSettings
 from flanrec.recommender.settings.base import Settings, TeacherName
@@ -17,13 +17,13 @@ WordMethod = Literal[
 ]
 METHOD_RATES: dict[WordMethod, float] = {
     "full": 1e-3,
-    "lora": 5e-3,
-    "dora": 5e-3,
-    "rslora": 2e-3,
+    "lora": 1e-3,
+    "dora": 1e-3,
+    "rslora": 3e-4,
     "adalora": 2e-2,
-    "ia3": 2e-2,
-    "prompt-tuning": 5e-3,
-    "p-tuning": 1e-3,
+    "ia3": 1e-1,
+    "prompt-tuning": 3e-1,
+    "p-tuning": 3e-2,
     "prefix-tuning": 1e-2,
     "adapter": 3e-3,
 }
@@ -40,8 +40,10 @@ class WordTuning(Settings):
     merged afterwards, and prompt-tuning, p-tuning, prefix-tuning and adapter (bottlenecks), which stay beside it."""
     rank: int = Field(default=16, ge=1)
     """Rank of low-rank adapters."""
-    targets: tuple[str, ...] = ("q", "v")
-    """Maps that low-rank adapters change: q, k, v, o, wi_0, wi_1, wo."""
+    rate_ratio: float = Field(default=16.0, ge=1)
+    """How much faster than the first the second matrix of lora, dora and rslora learns (LoRA+)."""
+    targets: tuple[str, ...] = ()
+    """Maps that low-rank adapters change, of q, k, v, o, wi_0, wi_1, wo; none named takes all of the dense layers."""
     prompt_length: int = Field(default=20, ge=1)
     """Places of a soft prompt or a prefix."""
     bottleneck: int = Field(default=32, ge=1)
@@ -83,7 +85,7 @@ class WordTuning(Settings):
     """Label smoothing of answers in free words."""
     beta: float = Field(default=1.0, gt=0)
     """How soon what is preferred has moved far enough from the start; preference only."""
-    dropout: float | None = Field(default=None, ge=0, lt=1)
+    dropout: float | None = Field(default=0.0, ge=0, lt=1)
     """Share of values that tuning drops in the T5; None takes the checkpoint's own, mostly 0.1."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decay of the tuned weights of blocks or adapters."""
@@ -93,7 +95,8 @@ class WordTuning(Settings):
     adversarial_size: float = Field(default=0.02, gt=0)
     """How far, as a share of the norm of the prompt's embeddings."""
     consistency: float = Field(default=0.0, ge=0)
-    """Weight of R-Drop's divergence between two readings under dropout, which take twice the time; 0 reads once."""
+    """Weight of R-Drop's divergence between two readings under dropout, which take twice the time; 0 reads once. It
+    needs dropout."""
     augment: Augmentation = Augmentation()
     """Variations of histories and wordings."""
     runs: int = Field(default=1, ge=1)
@@ -103,6 +106,12 @@ class WordTuning(Settings):
     """Steps between measurements of NDCG@10 of generation; None measures only at the end."""
     patience: int | None = Field(default=None, ge=1)
     """Measurements without improvement before it stops."""
+
+    @model_validator(mode="after")
+    def _drops(self) -> WordTuning:
+        if self.consistency and self.dropout == 0:
+            raise ValueError("consistency compares two readings under dropout, so dropout must be above 0")
+        return self
 
     @property
     def rate(self) -> float:

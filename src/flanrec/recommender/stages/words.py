@@ -148,7 +148,7 @@ def trainable(backbone: Backbone, adapter: AdapterSettings | None, steps: int) -
     """A backbone whose weights that are to be tuned in so many steps ask for gradients, and no others.
 
     Without an adapter these are all blocks and what the model carries; with one it is the adapter, which is put in
-    unless the model carries one from an earlier fit.
+    unless the model carries one from an earlier fit, and the norm before the head.
     """
     if adapter is None:
         # Most rows of the vocabulary are never met; those that are may be trained by themselves.
@@ -159,13 +159,16 @@ def trainable(backbone: Backbone, adapter: AdapterSettings | None, steps: int) -
         train_attached(backbone.model)
     else:
         backbone = add_adapter(backbone, adapter, steps=steps)
+    if adapter is not None:
+        # Tuning lowers the scale of the logits first (start_gain), so it must be able to raise it again.
+        backbone.model.get_decoder().final_layer_norm.requires_grad_(True)
     return backbone
 
 
 @contextmanager
 def word_groups(backbone: Backbone, words: WordTuning, rows: NDArray[np.int64]) -> Iterator[list[ParameterGroup]]:
     """Make the backbone ready for tuning inside the block, and say what is tuned."""
-    groups = [ParameterGroup("words", dict(backbone.model.named_parameters()), words.rate, words.weight_decay)]
+    groups = _groups(backbone, words)
     recompute_blocks(backbone.model, words.activation_checkpointing)
     try:
         with dropout_at(backbone.model, words.dropout):
@@ -176,6 +179,19 @@ def word_groups(backbone: Backbone, words: WordTuning, rows: NDArray[np.int64]) 
                     yield [*groups, ParameterGroup("vocabulary", own, words.vocabulary_rate, 0.0)]
     finally:
         recompute_blocks(backbone.model, False)
+
+
+def _groups(backbone: Backbone, words: WordTuning) -> list[ParameterGroup]:
+    """The tuned weights by their rates."""
+    named = dict(backbone.model.named_parameters())
+    second = {name: weight for name, weight in named.items() if ".lora_B." in name}
+    if words.method == "adalora" or not second:
+        return [ParameterGroup("words", named, words.rate, words.weight_decay)]
+    first = {name: weight for name, weight in named.items() if name not in second}
+    return [
+        ParameterGroup("words", first, words.rate, words.weight_decay),
+        ParameterGroup("second matrices", second, words.rate * words.rate_ratio, words.weight_decay),
+    ]
 
 
 def refuse_earlier(folder: Path) -> None:
