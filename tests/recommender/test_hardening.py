@@ -116,7 +116,9 @@ def test_nothing_is_wrapped_or_varied_by_default(small_prompter: Prompter) -> No
 def test_the_whole_mixture_is_wrapped_adversarial_training_outermost(
     material: Callable[..., Material], backbone: Backbone
 ) -> None:
-    chosen = material(adversarial="freelb", adversarial_size=0.07, consistency=2.0, dropout=0.1, weights={"pairwise": 0.1})
+    chosen = material(
+        adversarial="freelb", adversarial_size=0.07, consistency=2.0, dropout=0.1, weights={"pairwise": 0.1}
+    )
     asked = Questions(chosen.users, chosen.prompter, chosen.facets, chosen.rates)
     plain = word_mixture(backbone, chosen, asked, np.arange(2, 400))
     found = hardened(plain, backbone, chosen.settings.words)
