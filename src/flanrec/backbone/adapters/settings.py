@@ -27,7 +27,7 @@ class AdapterSettings(BaseModel):
     """Columns of low-rank matrices; of two or more adalora keeps two thirds, on average over the maps."""
     alpha: float | None = Field(default=None, gt=0)
     """Scale of a low-rank change, which acts as alpha / rank (rslora: alpha / root of rank); None is twice the rank."""
-    dropout: float = Field(default=0.05, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of a low-rank adapter's input that is dropped in training."""
     targets: tuple[str, ...] = ()
     """Maps that low-rank adapters change, of q, k, v, o, wi_0, wi_1, wo; none named takes all of the dense layers."""
