@@ -45,4 +45,5 @@ def test_rows_stand_beside_full_tuning_and_are_measured_once(
 def test_every_row_is_a_setting_that_can_be_had(methods: ModuleType) -> None:
     asked = methods.argparse.Namespace(steps=3, seed=1)
     for row in methods.ROWS.values():
-        assert methods.settings_of(row, asked).words.steps == 3
+        assert methods.settings_of(row, asked).words.steps == 3 * row.times
+        assert row.beside in methods.ROWS

@@ -42,7 +42,7 @@ _TUNED: dict[str, Range | Choices] = {
 _LOW_RANK = ("lora", "dora", "rslora")
 _WORDS: dict[str, Range | Choices] = {
     "words.method": Choices(("full", *_LOW_RANK, "adapter")),
-    "words.learning_rate": Range(3e-4, 2e-2, log=True),
+    "words.learning_rate": Range(2e-4, 1e-2, log=True),
     "words.rank": Range(4, 64, log=True, whole=True, when={"words.method": _LOW_RANK}),
     "words.bottleneck": Range(8, 128, log=True, whole=True, when={"words.method": ("adapter",)}),
     "words.trust": Range(0.5, 1.0),
