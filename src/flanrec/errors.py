@@ -31,3 +31,7 @@ class TemplateError(FlanrecError):
 
 class NotFoundError(FlanrecError):
     """Raised when a user, item, template or data set is asked for by a name that is not known."""
+
+
+class StoreError(FlanrecError):
+    """Raised when the database of the service cannot be reached, is locked, or has tables of another version."""

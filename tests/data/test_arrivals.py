@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from flanrec.data import BadRowsError, Dataset
-from flanrec.data.arrivals import arrivals
+from flanrec.data.arrivals import arrivals, with_changed_items
 from flanrec.errors import DataError
 
 ITEM = {"item_id": ["i30"], "title": ["Gneiss Harbour (2010)"], "category": [["Comedy"]], "year": [2010]}
@@ -127,3 +127,9 @@ def test_users_become_known_where_none_were(unrated_dataset: Dataset) -> None:
     assert found.dataset.users is not None
     assert found.dataset.users["user_id"].to_list() == ["u3"]
     assert found.users == 0, "u3 has events"
+
+
+def test_items_with_ids_of_another_type_cannot_change_a_catalogue() -> None:
+    known = Dataset.from_frames({"user_id": [1], "item_id": [7]}, {"item_id": [7], "title": ["A"]})
+    with pytest.raises(DataError, match="the new ids in item_id are String, the known ones Int64"):
+        with_changed_items(known, pl.DataFrame({"item_id": ["x"], "title": ["B"]}))

@@ -262,7 +262,9 @@ class ItemTokens(nn.Module):
         self.bias[~touched] = estimate[:, -1]
 
     @torch.no_grad()
-    def extended(self, backbone: Backbone, catalogue: Catalogue, counts: Any) -> ItemTokens:
+    def extended(
+        self, backbone: Backbone, catalogue: Catalogue, counts: Any, changed: Sequence[int] = ()
+    ) -> ItemTokens:
         """A copy for a catalogue with further items behind the present ones, estimated from their text.
 
         Parameters
@@ -271,15 +273,19 @@ class ItemTokens(nn.Module):
             The larger one.
         counts
             int64 [n_items], events of the present items; those without any are estimated too.
+        changed
+            Present items whose texts are others now.
         """
         added = len(catalogue) - self.n_items
-        read, answered = _text_vectors(backbone, item_texts(catalogue)[self.n_items :])
+        rows = [*changed, *range(self.n_items, len(catalogue))]
+        texts = item_texts(catalogue)
+        read, answered = _text_vectors(backbone, [texts[row] for row in rows])
         larger = ItemTokens(backbone, len(catalogue), self.settings).to(backbone.device)
         state = {name: value.clone() for name, value in self.state_dict().items()}
-        state["text_input"] = torch.cat([self.text_input, _of_length(read - self.mean_input)])
-        state["text_output"] = torch.cat([self.text_output, answered - self.mean_output])
-        for name in ("learned_input", "learned_output", "bias"):
+        for name in ("text_input", "text_output", "learned_input", "learned_output", "bias"):
             state[name] = torch.cat([state[name], torch.zeros(added, *state[name].shape[1:], device=self.bias.device)])
+        state["text_input"][rows] = _of_length(read - self.mean_input)
+        state["text_output"][rows] = answered - self.mean_output
         larger.load_state_dict(state)
         events = torch.cat([torch.as_tensor(counts, dtype=torch.float32), torch.zeros(added)]).to(self.bias.device)
         larger.estimate_untouched(events > 0, events)

@@ -150,18 +150,34 @@ class Catalogue:
         DataError
             If an id is in the catalogue already or occurs twice.
         """
-        new = Catalogue.from_frame(items, tokenizer, None, max_title_tokens)
-        known = [item_id for item_id in new.item_ids if item_id in self]
+        known = [item_id for item_id in items["item_id"].to_list() if item_id in self]
         if known:
             raise DataError(f"{len(known)} of the new items are in the catalogue already, such as {known[0]!r}")
+        return self.with_items(items, tokenizer, max_title_tokens)
+
+    def with_items(self, items: pl.DataFrame, tokenizer: Any, max_title_tokens: int = MAX_TITLE_TOKENS) -> Catalogue:
+        """A new catalogue with further items behind the present ones, and known ones worded as they are here.
+
+        Events are counted as before: an item keeps its popularity, a new one has none.
+        """
+        given = Catalogue.from_frame(items, tokenizer, None, max_title_tokens)
+        new = [row for row, item_id in enumerate(given.item_ids) if item_id not in self]
+        known = [(self._index[item_id], row) for row, item_id in enumerate(given.item_ids) if item_id in self]
+
+        def merged(before: list[Any], after: list[Any]) -> list[Any]:
+            found = [*before, *(after[row] for row in new)]
+            for place, row in known:
+                found[place] = after[row]
+            return found
+
         return Catalogue(
-            item_ids=self.item_ids + new.item_ids,
-            titles=self.titles + new.titles,
-            texts=self.texts + new.texts,
-            categories=self.categories + new.categories,
-            years=self.years + new.years,
-            popularity=np.concatenate([self.popularity, new.popularity]),
-            token_rows=self.token_rows + new.token_rows,
+            item_ids=merged(self.item_ids, given.item_ids),
+            titles=merged(self.titles, given.titles),
+            texts=merged(self.texts, given.texts),
+            categories=merged(self.categories, given.categories),
+            years=merged(self.years, given.years),
+            popularity=np.concatenate([self.popularity, np.zeros(len(new), dtype=np.int64)]),
+            token_rows=merged(self.token_rows, given.token_rows),
             eos=self.eos,
         )
 

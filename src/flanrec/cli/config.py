@@ -1,7 +1,7 @@
 """Where options and settings come from: flags first, then ``FLANREC_*`` of the environment, then a TOML file.
 
-A file has one table a command, whose keys are the command's options, and a table ``[settings]`` with
-the fields of `RecommenderSettings`::
+A file has one table a command, whose keys are the command's options, a table ``[settings]`` with the fields of
+`RecommenderSettings`, and a table ``[service]`` with those of `flanrec.serving.settings.ServeSettings`::
 
     [train]
     preset = "best"
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _Model = TypeVar("_Model", bound="BaseModel")
 PREFIX = "FLANREC"
 SETTINGS = "settings"
+SERVICE = "service"
 _HAVE_FLAGS = frozenset({"noun", "nouns", "seed", "templates"})
 
 
@@ -56,7 +57,7 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
     if loose:
         raise SettingsError(
             f"{path}: {', '.join(loose)} stands outside a table; put options under the command's name, such as "
-            f"[train], and the fields of RecommenderSettings under [{SETTINGS}]"
+            f"[train], fields of RecommenderSettings under [{SETTINGS}], and those of ServeSettings under [{SERVICE}]"
         )
     return body
 
@@ -67,7 +68,7 @@ def _take_options(context: typer.Context, path: Path | None) -> Path | None:
         return path
     tables = read_config(path)
     command = context.info_name or ""
-    known_tables = sorted({*getattr(context.find_root().command, "commands", {command: None}), SETTINGS})
+    known_tables = sorted({*getattr(context.find_root().command, "commands", {command: None}), SETTINGS, SERVICE})
     strange = [name for name in tables if name not in known_tables]
     if strange:
         raise SettingsError(f"{path}: no command is called {', '.join(strange)}; tables are {', '.join(known_tables)}")
@@ -119,16 +120,34 @@ def build_settings(
     """
     from flanrec.recommender import RecommenderSettings
 
-    body: dict[str, Any] = (RecommenderSettings.preset(preset) if base is None else base).model_dump()
+    start = RecommenderSettings.preset(preset) if base is None else base
+    return layered(start, SETTINGS, config, flags, environment)
+
+
+def layered(
+    start: _Model,
+    table: str,
+    config: Path | None,
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+) -> _Model:
+    """Settings changed by a table of a file, then the environment, then flags.
+
+    Raises
+    ------
+    SettingsError
+        As `build_settings`.
+    """
+    model, body = type(start), start.model_dump()
     if config is not None:
-        written = read_config(config).get(SETTINGS, {})
-        _refuse_unknown(written, RecommenderSettings, f"{config}, [{SETTINGS}]")
+        written = read_config(config).get(table, {})
+        _refuse_unknown(written, model, f"{config}, [{table}]")
         _merge(body, written)
-    for variable, change in _of_environment(RecommenderSettings, os.environ if environment is None else environment):
-        _refuse_unknown(change, RecommenderSettings, f"environment variable {variable}")
+    for variable, change in _of_environment(model, os.environ if environment is None else environment):
+        _refuse_unknown(change, model, f"environment variable {variable}")
         _merge(body, change)
     _merge(body, given_alone(flags))
-    return validated(RecommenderSettings, body)
+    return validated(model, body)
 
 
 def validated(model: type[_Model], body: Mapping[str, Any]) -> _Model:

@@ -30,6 +30,8 @@ from flanrec.cli.match import match
 from flanrec.cli.rank_new import rank_new
 from flanrec.cli.recommend import recommend
 from flanrec.cli.search import search
+from flanrec.cli.serve import serve
+from flanrec.cli.stores import keys, stores
 from flanrec.cli.train import train
 from flanrec.cli.update import update
 from flanrec.errors import FlanrecError
@@ -45,6 +47,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data", help="Fetch, describe, validate, convert and split data.")
 app.add_typer(instructions.app, name="instructions")
+app.add_typer(stores, name="store")
+app.add_typer(keys, name="keys")
 for _name, _command in (
     ("demo", demo),
     ("train", train),
@@ -62,6 +66,7 @@ for _name, _command in (
     ("rank-new", rank_new),
     ("explain", explain),
     ("export", export),
+    ("serve", serve),
     ("doctor", doctor),
 ):
     app.command(_name, context_settings={"auto_envvar_prefix": PREFIX})(_command)

@@ -5,19 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import polars as pl
 import typer
 
 from flanrec.cli.common import load_model, print_frame, print_json
-from flanrec.cli.config import ConfigOption, given_alone, validated
+from flanrec.cli.config import SERVICE, ConfigOption, given_alone, layered, validated
 from flanrec.cli.options import DeviceOption, JsonOption, ModelOption, Rows, grouped, table_option
 from flanrec.cli.run_folders import run_in
+from flanrec.cli.stores import open_store
 from flanrec.data.addresses import TableAddress
+from flanrec.errors import SettingsError
 
 if TYPE_CHECKING:
-    from flanrec.recommender import UpdateReport, UpdateSettings
+    from flanrec.recommender import Recommender, UpdateReport, UpdateSettings
+
+
+class Tables(NamedTuple):
+    """What `Recommender.update` takes, and whether the recommender was changed before."""
+
+    interactions: Any
+    items: Any
+    users: Any
+    touched: bool
 
 
 class PenaltyName(StrEnum):
@@ -30,13 +41,36 @@ class PenaltyName(StrEnum):
 
 @dataclass(frozen=True)
 class Arrived:
-    """The tables of what arrived."""
+    """The tables of what arrived, or the store that has it."""
 
     interactions: Annotated[
-        TableAddress, table_option("--interactions", "New interactions: a file, or postgresql://...")
-    ]
+        TableAddress | None, table_option("--interactions", "New interactions: a file, or postgresql://...")
+    ] = None
     items: Annotated[TableAddress | None, table_option("--items", "Items that are new.")] = None
     users: Annotated[TableAddress | None, table_option("--users", "Users that are new, with their attributes.")] = None
+    store: Annotated[
+        str | None, typer.Option("--store", help="In place of tables: what a service kept, its --store.")
+    ] = None
+
+    def check(self) -> None:
+        """Raise SettingsError unless either interactions or a store is given, and nothing twice."""
+        if (self.interactions is None) == (self.store is None):
+            raise SettingsError("give either --interactions TABLE or --store ADDRESS")
+        if self.store is not None and not (self.items is None and self.users is None):
+            raise SettingsError("--store has items and users of its own; leave --items and --users out")
+
+    def tables(self, recommender: Recommender, config: Path | None) -> Tables:
+        """What there is to learn; of a store, the recommender takes up what needs no learning."""
+        if self.store is None:
+            return Tables(self.interactions, self.items, self.users, False)
+        kept = open_store(self.store)
+        from flanrec.serving.learning import take_up
+        from flanrec.serving.settings import ServeSettings
+
+        try:
+            return Tables(*take_up(recommender, kept, layered(ServeSettings(), SERVICE, config, {}).learning))
+        finally:
+            kept.close()
 
 
 @dataclass(frozen=True)
@@ -114,6 +148,7 @@ def update(
     as_json: JsonOption = False,
 ) -> None:
     """Teach a saved recommender new users, items and interactions, unless held-out events speak against it."""
+    arrived.check()
     folder = runs if runs is not None else out.with_name(f"{out.name}.update")
     with run_in(folder, out, resume=resume, keep_checkpoints=keep_checkpoints) as first:
         settings = learning.settings()
@@ -124,20 +159,22 @@ def update(
         with watching(
             folder, Tracking(), lambda: facts_of(recommender, recommender.parts.dataset), resume=resume
         ) as told:
+            tables = arrived.tables(recommender, config)
             report = recommender.update(
-                arrived.interactions, arrived.items, arrived.users, settings=settings, folder=folder, resume=resume,
+                tables.interactions, tables.items, tables.users, settings=settings, folder=folder, resume=resume,
                 callbacks=told, on_bad_rows=rows.policy, rejects=rows.rejects,
             )  # fmt: skip
-            if report.changed or (report.accepted and out.resolve() != model.resolve()):
+            if report.changed or tables.touched or (report.accepted and out.resolve() != model.resolve()):
                 recommender.save_pretrained(out)
         parted()
     if first:
-        _tell(report, model, out, folder, as_json)
+        _tell(report, tables.touched, model, out, folder, as_json)
 
 
-def _tell(report: UpdateReport, model: Path, out: Path, folder: Path, as_json: bool) -> None:
+def _tell(report: UpdateReport, touched: bool, model: Path, out: Path, folder: Path, as_json: bool) -> None:
+    written = report.accepted or touched
     if as_json:
-        print_json({"model": str(out if report.accepted else model), "curves": str(folder)} | report.to_dict())
+        print_json({"model": str(out if written else model), "curves": str(folder)} | report.to_dict())
         return
     known = f", {report.repeated:,} known already" if report.repeated else ""
     typer.echo(
@@ -155,8 +192,14 @@ def _tell(report: UpdateReport, model: Path, out: Path, folder: Path, as_json: b
         print_frame(pl.DataFrame(shown), "events that the update does not learn")
     for choice in report.choices:
         typer.echo(choice.to_text())
-    if not report.accepted:
+    if touched:
+        typer.echo(f"{out} lacks the users who were deleted from the store, and has its texts")
+    if not report.accepted and touched:
+        typer.echo("refused: the update would make it worse; nothing of it was learnt")
+    elif not report.accepted:
         typer.echo(f"refused: the update would make it worse. {model} stays as it is, and nothing was written to {out}")
+    elif touched and not report.changed:
+        typer.echo("there is nothing to learn")
     elif not report.changed:
         typer.echo(f"nothing is new; the model in {out} is as it was")
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,47 @@ def arrivals(
         repeated=events.height - fresh.height,
         rows_of_users=_height(people) - _height(dataset.users),
     )  # fmt: skip
+
+
+def with_changed_items(dataset: Dataset, items: pl.DataFrame) -> tuple[Dataset, pl.DataFrame]:
+    """A data set in which some items are new, or have other texts.
+
+    Parameters
+    ----------
+    items
+        As `flanrec.data.load_items` gives it.
+
+    Returns
+    -------
+    dataset
+        New items behind the known ones, which keep their places.
+    rows
+        The given items as it has them: in its columns, with ids of its type.
+
+    Raises
+    ------
+    DataError
+        Ids or values cannot be of the type that the known ones have.
+
+    Examples
+    --------
+    >>> known = Dataset.from_frames({"user_id": [1], "item_id": [7]}, {"item_id": [7, 8], "title": ["A", "B"]})
+    >>> changed, rows = with_changed_items(known, pl.DataFrame({"item_id": [9, 7], "title": ["C", "A2"]}))
+    >>> changed.items["title"].to_list(), rows.columns
+    (['A2', 'B', 'C'], ['item_id', 'title', 'text', 'category'])
+    """
+    known = dataset.items
+    typed = items.with_columns(_typed(known["item_id"], items["item_id"], "item_id"))
+    rows = _in_columns(typed, known.schema, "items").with_columns(
+        pl.col(name).fill_null(pl.lit(nothing, dtype=known.schema[name]))
+        for name, nothing in (("title", ""), ("text", ""), ("category", [])) if name in known.columns
+    )  # fmt: skip
+    places = {item: place for place, item in enumerate(dataset.item_ids)}
+    at = [places.setdefault(item, len(places)) for item in rows["item_id"].to_list()]
+    behind = rows.with_columns(pl.Series("_place", at, dtype=pl.Int64))
+    before = known.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("_place"))
+    merged = pl.concat([before, behind]).unique("_place", keep="last").sort("_place").drop("_place")
+    return replace(dataset, items=merged), rows
 
 
 def _ids(*tables: pl.DataFrame | None) -> set[Any]:

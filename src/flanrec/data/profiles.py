@@ -7,7 +7,7 @@ pass the train part of a split.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,21 @@ def attributes_of_users(dataset: Dataset, user_ids: Sequence[Any]) -> dict[Any, 
     if dataset.users is None:
         return {}
     wanted = set(user_ids)
-    return {row["user_id"]: _texts(row) for row in dataset.users.iter_rows(named=True) if row["user_id"] in wanted}
+    return {row["user_id"]: _told(row) for row in dataset.users.iter_rows(named=True) if row["user_id"] in wanted}
+
+
+def as_texts(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Attributes as text, without those that have no value.
+
+    >>> as_texts({"age": 30, "tags": ["a", "b"], "town": " ", "job": None})
+    {'age': '30', 'tags': 'a, b'}
+    """
+    texts = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value).strip()
+        for name, value in attributes.items()
+        if value is not None
+    }
+    return {name: text for name, text in texts.items() if text}
 
 
 def profile_of(
@@ -171,13 +185,8 @@ def _most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def _attributes(rows: pl.DataFrame) -> dict[str, str]:
-    return _texts(rows.row(0, named=True)) if rows.height else {}
+    return _told(rows.row(0, named=True)) if rows.height else {}
 
 
-def _texts(row: dict[str, Any]) -> dict[str, str]:
-    values = {name: value for name, value in row.items() if name != "user_id" and value is not None}
-    texts = {
-        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value).strip()
-        for name, value in values.items()
-    }
-    return {name: text for name, text in texts.items() if text}
+def _told(row: dict[str, Any]) -> dict[str, str]:
+    return as_texts({name: value for name, value in row.items() if name != "user_id"})

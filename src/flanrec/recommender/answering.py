@@ -114,15 +114,40 @@ class Answering:
         progress: Callable[[int], None] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """As `recommend`, for people and with catalogue indices: items int64 [n, k] (-1 for none) and scores."""
-        if policy is not None:
-            rules = usable_policy(policy, self.parts.item_facts)
-            found = self.candidates(
-                persons, k, asking, reading=reading, seen=seen, only=only, without=without, progress=progress
-            )
-            return told(found.reranked(rules, reasons=False))
-        requests.check_k(k)
+        rules = None if policy is None else usable_policy(policy, self.parts.item_facts)
         allowed = requests.allowed_items(self.parts.catalogue, only, without)
-        return self._top(persons, k, asking, reading, seen, allowed, progress)
+        return self.rank_open(
+            persons, k, asking, reading=reading, seen=seen, allowed=allowed, policy=rules, progress=progress
+        )
+
+    def rank_open(
+        self,
+        persons: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking] = NOTHING,
+        *,
+        reading: Reading = "fused",
+        seen: bool = False,
+        allowed: NDArray[np.bool_] | None = None,
+        closed: Sequence[NDArray[np.int64]] | None = None,
+        policy: Policy | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranked:
+        """As `rank`, with catalogue indices, and a policy that was checked.
+
+        Parameters
+        ----------
+        allowed
+            bool [n_items], items that alone may come; None for all.
+        closed
+            Of each person, further items that may not come. A policy does not know of them and could pin one: there,
+            close what is closed for all by `allowed`.
+        """
+        requests.check_k(k)
+        if policy is None:
+            return self._top(persons, k, asking, reading, seen, allowed, closed, progress)
+        found = self._candidates(persons, k, asking, reading, seen, allowed, closed, progress)
+        return told(found.reranked(policy, reasons=False))
 
     def candidates(
         self,
@@ -139,13 +164,27 @@ class Answering:
         """What policies make lists of k from, and say what each of their rules moved; asked as `rank` is."""
         requests.check_k(k)
         allowed = requests.allowed_items(self.parts.catalogue, only, without)
+        return self._candidates(persons, k, asking, reading, seen, allowed, None, progress)
+
+    def _candidates(
+        self,
+        persons: Sequence[Person],
+        k: int,
+        asking: Asking | Sequence[Asking],
+        reading: Reading,
+        seen: bool,
+        allowed: NDArray[np.bool_] | None,
+        closed: Sequence[NDArray[np.int64]] | None,
+        progress: Callable[[int], None] | None,
+    ) -> Candidates:
         asked, deep = each_asking(asking, len(persons)), depth(k, reading)
 
         def again(rows: NDArray[np.int64], among: NDArray[np.bool_]) -> Ranked:
             some = rows.tolist()
-            return self._top([persons[at] for at in some], deep, [asked[at] for at in some], reading, seen, among)
+            shut = closed and [closed[at] for at in some]
+            return self._top([persons[at] for at in some], deep, [asked[at] for at in some], reading, seen, among, shut)
 
-        ranked = self._top(persons, deep, asked, reading, seen, allowed, progress)
+        ranked = self._top(persons, deep, asked, reading, seen, allowed, closed, progress)
         width = min(k, len(self.parts.catalogue))
         return Candidates(persons, ranked, self.parts.item_facts, width, seen, allowed, again)
 
@@ -157,10 +196,13 @@ class Answering:
         reading: Reading,
         seen: bool,
         allowed: NDArray[np.bool_] | None,
+        closed: Sequence[NDArray[np.int64]] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Ranked:
         width = min(k, len(self.parts.catalogue))
-        excluded = None if seen else [np.unique(person.items) for person in persons]
+        excluded = closed if seen else [np.unique(person.items) for person in persons]
+        if excluded is not None and closed is not None and not seen:
+            excluded = [np.union1d(own, other) for own, other in zip(excluded, closed, strict=True)]
         if reading == "fused" and allowed is not None and not self.parts.catalogue.popularity[allowed].any():
             return rank_among(self.parts, allowed, persons, width, asking, excluded=excluded)
         if reading == "fused":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -200,22 +200,25 @@ class Parts:
         Items that are in the catalogue already keep their place.
         """
         fresh = new_items.filter([item not in self.catalogue for item in new_items["item_id"].to_list()])
-        if fresh.height == 0:
-            return self
-        catalogue = self.catalogue.extended(fresh, backbone.tokenizer)
-        return Parts(
-            dataset=self.dataset,
+        return self if fresh.height == 0 else self.with_items(backbone, fresh, settings)
+
+    def with_items(self, backbone: Backbone, items: pl.DataFrame, settings: RecommenderSettings) -> Parts:
+        """With further items behind the present ones, and known ones as they are worded here; by their text alone.
+
+        The data set and what counts its events stay as they are.
+        """
+        catalogue, before = self.catalogue.with_items(items, backbone.tokenizer), len(self.catalogue)
+        changed = [self.catalogue.index_of(item) for item in items["item_id"].to_list() if item in self.catalogue]
+        rows = [*changed, *range(before, len(catalogue))]
+        titles = np.concatenate([self.titles, np.zeros((len(catalogue) - before, self.titles.shape[1]), np.float32)])
+        titles[rows] = title_states(backbone, [catalogue.titles[row] for row in rows])
+        return replace(
+            self,
             catalogue=catalogue,
             prompter=make_prompter(backbone, catalogue, settings),
             facets=Facets.of(catalogue),
-            rates=self.rates,
-            tokens=self.tokens.extended(backbone, catalogue, self.catalogue.popularity),
-            calibration=self.calibration,
-            fusion=self.fusion,
-            behaviour=self.behaviour,
-            encoder=self.encoder,
-            titles=np.concatenate([self.titles, title_states(backbone, catalogue.titles[len(self.titles) :])]),
+            tokens=self.tokens.extended(backbone, catalogue, self.catalogue.popularity, changed),
+            titles=titles,
             read_reviews=self.read_reviews and self.read_reviews.extended(len(catalogue)),
-            searched=self.searched,
             saved_index=None,
         )

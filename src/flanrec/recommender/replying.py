@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from flanrec.catalogue.people import Person
 from flanrec.explanation import Explanation, explain
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
@@ -160,16 +163,32 @@ class Replying(Answering):
         NotFoundError
             The item, or an entry of the history, is unknown.
         """
+        person = requests.one_of(self.parts, user, history, attributes)
+        return self.explain_person(person, [self.parts.find(item)], wish)[0]
+
+    def explain_person(self, person: Person, items: Sequence[int], wish: str = "") -> tuple[Explanation, ...]:
+        """As `explain`, of several items by catalogue index for one person; each history is scored once for all."""
         parts, reading = self.parts, self.fused_reading
-        person = requests.one_of(parts, user, history, attributes)
-        return explain(
-            person,
-            parts.find(item),
-            lambda persons, said: reading.scores(persons, Asking(said)),
-            parts.catalogue,
-            parts.facets,
-            favourite_categories=parts.prompter.profile(person).favourite_categories,
-            wish=wish,
-            prompt=self.token_reading.prompts([person], Asking(wish))[0],
-            window=parts.tokens.settings.window,
+        scored: dict[tuple[int, str], NDArray[np.float32]] = {}
+
+        def score(persons: Sequence[Person], said: str) -> NDArray[np.float32]:
+            # The person as a whole comes alone, and without an event in turn as the same list for every item.
+            key = (len(persons[0].items), said)
+            if key not in scored:
+                scored[key] = reading.scores(persons, Asking(said))
+            return scored[key]
+
+        return tuple(
+            explain(
+                person,
+                item,
+                score,
+                parts.catalogue,
+                parts.facets,
+                favourite_categories=parts.prompter.profile(person).favourite_categories,
+                wish=wish,
+                prompt=self.token_reading.prompts([person], Asking(wish))[0],
+                window=parts.tokens.settings.window,
+            )
+            for item in items
         )

@@ -1,0 +1,273 @@
+"""The service under load: how many recommendations a second, how soon, and what becomes of too many.
+
+    flanrec demo --out runs/demo
+    python benchmarks/serving.py --model runs/demo/model --ask fused --json benchmarks/records/serving-balanced.json
+
+``flanrec serve`` runs as a process of its own on the loopback interface, with its queue, its store and one list of 10
+for a user of the log in every request; this process sends them over connections that stay open. Four parts:
+
+capacity
+    Connections that each ask again as soon as they are answered.
+steady
+    Requests at random moments (exponential gaps), at a share of the capacity: from when a request was due to its last
+    byte, so that a service that falls behind cannot hide it.
+overload
+    The same at ten times the capacity, then at the steady rate again: what is refused, how soon the accepted are
+    answered, and how soon all is as before.
+soak
+    At the steady rate for ten minutes, with the memory of the process at the beginning and at the end.
+
+``--ask wish`` says a wish with each request, for which the language model is asked; ``item_tokens`` asks it alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from quality import machine
+from timing import write_record
+
+HOST = "127.0.0.1"
+WISHES = ("a comedy", "something slow and strange", "war", "a love story", "for children", "space")
+
+
+@dataclass
+class Seen:
+    """What became of requests.
+
+    Attributes
+    ----------
+    statuses
+        How many answers of each status; 0 for none.
+    seconds
+        Of the answers with status 200.
+    moments
+        When these were there, in seconds since the part began.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures in milliseconds."""
+        found: dict[str, Any] = {"statuses": {str(status): count for status, count in sorted(self.statuses.items())}}
+        if self.seconds:
+            p50, p95, p99 = (1000 * np.percentile(self.seconds, [50, 95, 99])).round(2).tolist()
+            found |= {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "slowest_ms": round(1000 * max(self.seconds), 2)}
+        return found
+
+
+class Connection:
+    """A connection that stays open, one request at a time (HTTP/1.1)."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.reader: asyncio.StreamReader | None = None
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def post(self, path: str, body: bytes) -> int:
+        """The status of an answer; 0 where the connection broke."""
+        try:
+            if self.writer is None:
+                self.reader, self.writer = await asyncio.open_connection(HOST, self.port)
+            assert self.reader is not None
+            head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+            self.writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            answer = await self.reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
+            await self.reader.readexactly(int(length[1]) if length else 0)
+            return int(answer[9:12])
+        except (OSError, asyncio.IncompleteReadError):
+            self.close()
+            return 0
+
+    def close(self) -> None:
+        """Close it; the next request opens another."""
+        if self.writer is not None:
+            self.writer.close()
+        self.reader = self.writer = None
+
+
+class Load:
+    """Requests of many users."""
+
+    def __init__(self, port: int, users: Sequence[str], ask: str, seed: int) -> None:
+        self.port = port
+        self.users = users
+        self.ask = ask
+        self.draw = random.Random(seed)
+
+    def body(self) -> bytes:
+        """One request."""
+        asked: dict[str, Any] = {"user_id": self.draw.choice(self.users), "k": 10}
+        if self.ask == "wish":
+            asked["wish"] = self.draw.choice(WISHES)
+        elif self.ask != "fused":
+            asked["reading"] = self.ask
+        return json.dumps(asked).encode()
+
+    async def closed(self, connections: int, seconds: float) -> Seen:
+        """Each connection asks again as soon as it is answered."""
+        seen, begun = Seen(), time.perf_counter()
+
+        async def one() -> None:
+            connection = Connection(self.port)
+            while time.perf_counter() - begun < seconds:
+                asked = time.perf_counter()
+                self._note(seen, await connection.post("/v1/recommend", self.body()), asked, begun)
+            connection.close()
+
+        await asyncio.gather(*(one() for _ in range(connections)))
+        return seen
+
+    async def due(self, rate: float, seconds: float) -> Seen:
+        """Requests at random moments, `rate` a second; each takes a connection that is free, or opens one."""
+        seen, begun = Seen(), time.perf_counter()
+        free: list[Connection] = []
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def one(moment: float) -> None:
+            connection = free.pop() if free else Connection(self.port)
+            self._note(seen, await connection.post("/v1/recommend", self.body()), moment, begun)
+            free.append(connection)
+
+        moment = begun
+        while moment - begun < seconds:
+            moment += self.draw.expovariate(rate)
+            await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+            task = asyncio.ensure_future(one(moment))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+        for connection in free:
+            connection.close()
+        return seen
+
+    def _note(self, seen: Seen, status: int, asked: float, begun: float) -> None:
+        seen.statuses[status] += 1
+        if status == 200:
+            now = time.perf_counter()
+            seen.seconds.append(now - asked)
+            seen.moments.append(now - begun)
+
+
+def recovered(after: Seen, p95_ms: float) -> float:
+    """Seconds until the answers of every later second are as soon as before: within twice the p95."""
+    moments, seconds = np.array(after.moments), 1000 * np.array(after.seconds)
+    late = moments[seconds > 2 * p95_ms]
+    return float(late.max()) if len(late) else 0.0
+
+
+def megabytes(process: int) -> float:
+    """Memory of a process that is in use now."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1000
+
+
+async def measured(load: Load, process: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """All parts."""
+    await load.closed(4, asked.warm)
+    found: dict[str, Any] = {}
+    seen = await load.closed(asked.connections, asked.seconds)
+    capacity = len(seen.seconds) / asked.seconds
+    found["capacity"] = {"per_second": round(capacity, 1), "connections": asked.connections} | seen.to_dict()
+    steady = asked.rate or asked.share * capacity
+    seen = await load.due(steady, asked.seconds)
+    found["steady"] = {
+        "per_second": round(len(seen.seconds) / asked.seconds, 1),
+        "asked": round(steady, 1),
+    } | seen.to_dict()
+    p95 = found["steady"]["p95_ms"]
+    seen = await load.due(10 * capacity, asked.overload)
+    found["overload"] = {"asked": round(10 * capacity, 1), "answered": round(len(seen.seconds) / asked.overload, 1)}
+    found["overload"] |= seen.to_dict()
+    after = await load.due(steady, 15)
+    found["after"] = {"recovered_s": round(recovered(after, p95), 2)} | after.to_dict()
+    if asked.soak:
+        before = megabytes(process)
+        seen = await load.due(steady, asked.soak)
+        found["soak"] = {"seconds": asked.soak, "mb_before": before, "mb_after": megabytes(process)} | seen.to_dict()
+    return found
+
+
+def serve(model: Path, store: Path, threads: int, log: Path, *more: str) -> tuple[subprocess.Popen[bytes], int]:
+    """The service, with further options, and its port."""
+    command = [sys.executable, "-m", "flanrec", "serve", "--model", str(model), "--store", str(store), "--port", "0"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*command, "--threads", str(threads), *more], stderr=stream, stdout=subprocess.DEVNULL
+        )
+    while process.poll() is None:
+        found = re.search(r"serving on http://[^:]+:(\d+)", log.read_text(encoding="utf-8"))
+        if found:
+            return process, int(found[1])
+        time.sleep(0.1)
+    raise SystemExit("the service did not start:\n" + log.read_text(encoding="utf-8"))
+
+
+def table(record: dict[str, Any]) -> Table:
+    """A row a part."""
+    view = Table(title=f"flanrec serve, {record['ask']}, lists of 10, {record['threads']} threads")
+    for heading in ("part", "asked a second", "answered a second", "p50 ms", "p95 ms", "p99 ms", "answers by status"):
+        view.add_column(heading, justify="left" if heading in ("part", "answers by status") else "right")
+    for part in ("capacity", "steady", "overload", "after", "soak"):
+        if part in record:
+            row = record[part]
+            view.add_row(
+                part, str(row.get("asked", "")), str(row.get("per_second", row.get("answered", ""))),
+                *(str(row.get(name, "")) for name in ("p50_ms", "p95_ms", "p99_ms")),
+                ", ".join(f"{status}: {count}" for status, count in row["statuses"].items()),
+            )  # fmt: skip
+    return view
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, record."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=Path, required=True)
+    options.add_argument("--ask", choices=("fused", "wish", "item_tokens", "generate"), default="fused")
+    options.add_argument("--threads", type=int, default=1, help="of the model; the rest of the cores is for HTTP")
+    options.add_argument("--connections", type=int, default=16)
+    options.add_argument("--share", type=float, default=0.6, help="of the capacity, for the steady part")
+    options.add_argument("--rate", type=float, default=None, help="requests a second of the steady part, instead")
+    options.add_argument("--warm", type=float, default=5.0, help="seconds before anything is measured")
+    options.add_argument("--seconds", type=float, default=20.0)
+    options.add_argument("--overload", type=float, default=10.0, help="seconds")
+    options.add_argument("--soak", type=float, default=0.0, help="seconds; 600 for the record")
+    options.add_argument("--seed", type=int, default=42)
+    options.add_argument("--json", type=Path, default=None)
+    asked = options.parse_args(arguments)
+    users = pl.read_parquet(asked.model / "interactions.parquet")["user_id"].unique().sort().cast(pl.String).to_list()
+    with tempfile.TemporaryDirectory() as folder:
+        process, port = serve(asked.model, Path(folder) / "store.db", asked.threads, Path(folder) / "log")
+        try:
+            parts = asyncio.run(measured(Load(port, users, asked.ask, asked.seed), process.pid, asked))
+        finally:
+            process.kill()
+            process.wait()
+    record = {"machine": machine(), "ask": asked.ask, "threads": asked.threads, "seed": asked.seed} | parts
+    Console(width=140).print(table(record))
+    write_record(asked.json, record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""``flanrec serve``: the service over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flanrec.cli.config import SERVICE, ConfigOption, layered
+from flanrec.cli.options import DeviceOption
+from flanrec.cli.stores import open_store
+from flanrec.errors import SettingsError
+from flanrec.serving.logs import log_to_stderr
+
+
+def serve(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", help="A saved recommender: a folder, or NAME=FOLDER. Repeatable; the first is the default."
+        ),
+    ],
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            help="A SQLite file, or postgresql://USER@HOST/NAME; FOLDER.store.db by default.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; beyond this machine, keys are needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    need_keys: Annotated[bool, typer.Option("--need-keys", help="Ask for API keys on this machine too.")] = False,
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Folder of saved recommenders that may be loaded while it runs.")
+    ] = None,
+    golden: Annotated[
+        Path | None, typer.Option("--golden", help="JSON file of requests that a model must answer well to be served.")
+    ] = None,
+    notice: Annotated[
+        float, typer.Option("--notice", min=0, help="Seconds from not being ready to not listening, after SIGTERM.")
+    ] = 0.0,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of the model; by default one a core.")
+    ] = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+) -> None:
+    """Serve recommendations over HTTP."""
+    folders = _folders(model)
+    log_to_stderr()
+    kept = open_store(store or f"{next(iter(folders.values())).resolve()}.store.db")
+    try:
+        import torch
+
+        from flanrec.serving.golden import read_golden
+        from flanrec.serving.server import run
+        from flanrec.serving.service import Service
+        from flanrec.serving.settings import ServeSettings
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        settings = layered(ServeSettings(), SERVICE, config, {})
+        requests = () if golden is None else read_golden(golden)
+        service = Service(kept, folders, settings, requests, device, models)
+        run(service, host, port, need_keys=need_keys, notice_seconds=notice)
+    finally:
+        kept.close()
+
+
+def _folders(given: list[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for one in given:
+        name, _, folder = one.partition("=") if "=" in one and not Path(one).exists() else ("", "", one)
+        name = name or ("default" if len(given) == 1 else Path(folder).name)
+        if name in found:
+            raise SettingsError(f"two models are named {name}; name them by --model NAME=FOLDER")
+        found[name] = Path(folder)
+    return found

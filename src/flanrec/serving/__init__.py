@@ -1,0 +1,1 @@
+"""The HTTP service: what it keeps, what it answers with, and what it lets in."""

@@ -1,0 +1,74 @@
+"""The application: routes, and what stands before them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Security
+from fastapi.security import HTTPBearer
+
+import flanrec
+from flanrec.serving.http import problems
+from flanrec.serving.http.gate import LOOPBACK, BodyCap, Guard, Watch
+from flanrec.serving.http.routes import feedback, items, models, online, questions, state, users
+from flanrec.serving.http.schemas import Problem
+from flanrec.serving.service import Service
+
+_ERRORS = {
+    401: "No key, or not a valid one.",
+    403: "The key lacks the scope.",
+    404: "What is named is not there.",
+    409: "A model was not taken; what was served before goes on.",
+    413: "The body is too large.",
+    422: "The request is not as it has to be.",
+    429: "Too many requests; Retry-After says when to come again.",
+    503: "The service is ending, or its store cannot be used.",
+    504: "The answer was not ready before the deadline.",
+}
+
+
+def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = LOOPBACK) -> FastAPI:
+    """The service as an ASGI application, which starts and stops it.
+
+    Parameters
+    ----------
+    keys
+        Whether whoever asks must have an API key.
+    hosts
+        Names of this host under which it may be asked without a key.
+    """
+
+    @contextlib.asynccontextmanager
+    async def alive(_app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+        for status, text in _ERRORS.items()
+    }
+    app = FastAPI(
+        title="flanrec",
+        version=flanrec.__version__,
+        description="Recommendations from a tuned Flan-T5 and what people do.",
+        lifespan=alive,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    needs = [Security(HTTPBearer(auto_error=False, description="Needed where the service has keys."))]
+    for module in (questions, users, items, feedback, models, online):
+        app.include_router(module.router, responses=told, dependencies=needs)
+    app.include_router(state.router)
+    problems.install(app)
+    # The last that is added stands first.
+    app.add_middleware(BodyCap, most=service.settings.limits.body_bytes)
+    app.add_middleware(Guard, recogniser=service.recogniser if keys else None, hosts=hosts)
+    app.add_middleware(Watch, metrics=service.metrics)
+    return app

@@ -1,0 +1,62 @@
+"""What fields of requests may hold, and how they are cleaned."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from flanrec.data.columns import LATEST
+
+ID_LENGTH = 200
+LONGEST = 1_000_000
+
+
+def _as_text(value: Any) -> Any:
+    """Whole numbers are ids too."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _plain_id(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise PydanticCustomError("id_characters", "an id has no control characters")
+    return text
+
+
+def _without_controls(text: str) -> str:
+    """Free text without control characters, which no store and no model can do anything with."""
+    if text.isprintable():
+        return text
+    kept = (one if one in "\t\n" or unicodedata.category(one) not in ("Cc", "Cs") else " " for one in text)
+    return "".join(kept)
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_as_text, json_schema_input_type=str | int),
+    StringConstraints(min_length=1, max_length=ID_LENGTH),
+    AfterValidator(_plain_id),
+]
+"""Of a user or an item; a whole number stands for its digits."""
+
+Words = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_without_controls)]
+"""What people write."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_plain_id)]
+"""Of an attribute, a column, a kind of event, or a model."""
+
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
+Value = (
+    bool
+    | Annotated[int, Field(ge=-(10**15), le=10**15)]
+    | Number
+    | Words
+    | Annotated[list[Words], Field(max_length=100)]
+)
+"""Of an attribute."""
+
+Attributes = Annotated[dict[Name, Value | None], Field(max_length=100)]
+Seconds = Annotated[float, Field(ge=0, lt=LATEST, allow_inf_nan=False)]
+Year = Annotated[int, Field(ge=-5_000, le=5_000)]

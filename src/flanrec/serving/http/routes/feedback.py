@@ -1,0 +1,59 @@
+"""What users did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from flanrec.errors import SettingsError
+from flanrec.serving.http.asking import request_id_of, said, service_of, within
+from flanrec.serving.http.schemas import Feedback, FeedbackAnswer
+from flanrec.serving.settings import Limits
+from flanrec.serving.store import Event
+
+router = APIRouter(prefix="/v1", tags=["feedback"])
+
+_Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,150}$",
+        description="Stands for the ids of events that have none: a report sent again with it changes nothing.",
+    ),
+]  # fmt: skip
+
+
+@router.post("/feedback", response_model=FeedbackAnswer)
+async def feedback(request: Request, given: Feedback, key: _Key = None) -> Response:
+    """Report events. They are on the disk when this is answered, and count in the user's next list.
+
+    An event that is known, by its ``feedback_id`` or by user, item, time and kind, changes nothing.
+    """
+    service = service_of(request)
+    limits = service.settings.limits
+    within("events", len(given.events), limits.feedback)
+    events = _events(given, key, limits, time.time())
+    known = await asyncio.to_thread(service.store.items.known, [event.item_id for event in events])
+    unknown = [number for number, event in enumerate(events) if event.item_id not in known]
+    if unknown:
+        where = ", ".join(f"events.{number}" for number in unknown[:10])
+        raise SettingsError(f"{where}: {len(unknown)} events have an item that is not there; none was kept")
+    new = sum(await asyncio.to_thread(service.store.events.add, events))
+    service.metrics.events.labels("yes").inc(new)
+    service.metrics.events.labels("no").inc(len(events) - new)
+    return said(FeedbackAnswer(request_id=request_id_of(request), new=new, known=len(events) - new))
+
+
+def _events(given: Feedback, key: str | None, limits: Limits, now: float) -> list[Event]:
+    found = []
+    for number, one in enumerate(given.events):
+        within(f"characters of events.{number}.review", len(one.review), limits.item_text)
+        feedback_id = one.feedback_id or (None if key is None else f"{key}/{number}")
+        moment = now if one.timestamp is None else one.timestamp
+        found.append(
+            Event(one.user_id, one.item_id, moment, one.event, one.rating, one.weight, feedback_id, one.request_id,
+                  one.review.strip())
+        )  # fmt: skip
+    return found

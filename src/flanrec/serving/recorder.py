@@ -1,0 +1,56 @@
+"""Lists that were shown, written behind the answers: several at once, a moment later."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from flanrec.serving.store import Store
+from flanrec.serving.store.records import Shown
+
+logger = logging.getLogger(__name__)
+
+_SECONDS = 0.2
+_MOST = 20_000
+
+
+class Recorder:
+    """Keeps lists in memory for a moment, and then in the store.
+
+    What a list is needed for is to say later how well a model did, so an answer does not wait for it: a process that is
+    killed loses the lists of the last moment, and never an event that was acknowledged.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lists: list[Shown] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write; in a running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._write(), name="flanrec-recorder")
+
+    def add(self, shown: Shown) -> None:
+        """Keep a list; where the store is so slow that very many wait, it is dropped."""
+        if len(self._lists) < _MOST:
+            self._lists.append(shown)
+
+    async def flush(self) -> None:
+        """Write all that waits."""
+        lists, self._lists = self._lists, []
+        try:
+            await asyncio.to_thread(self._store.shown.add, lists)
+        except Exception:
+            logger.exception("%d lists that were shown could not be kept", len(lists))
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        if self._task is not None:
+            self._task.cancel()
+        await self.flush()
+
+    async def _write(self) -> None:
+        while True:
+            await asyncio.sleep(_SECONDS)
+            if self._lists:
+                await self.flush()

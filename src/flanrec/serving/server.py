@@ -1,0 +1,104 @@
+"""Runs the service in a process: where it listens, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+from types import FrameType
+
+import uvicorn
+
+from flanrec.errors import SettingsError
+from flanrec.serving.http import create_app
+from flanrec.serving.http.gate import LOOPBACK
+from flanrec.serving.service import Service
+
+logger = logging.getLogger(__name__)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def run(service: Service, host: str, port: int, *, need_keys: bool = False, notice_seconds: float = 0.0) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Then ``/readyz`` says so at once, after `notice_seconds` no connection is taken any more, and what is under way is
+    answered. A second signal ends it at once. This is not uvicorn's own way, which dies by the signal in the end.
+
+    Parameters
+    ----------
+    need_keys
+        Whether keys are needed on the loopback interface too; elsewhere they always are.
+
+    Raises
+    ------
+    SettingsError
+        Keys are needed, and the store has none.
+    KeyboardInterrupt
+        It ended in order, by SIGINT.
+    """
+    keys = need_keys or not is_loopback(host)
+    if keys and all(key.revoked for key in service.store.keys.all()):
+        raise SettingsError(
+            f"on {host} the service needs API keys, and the store has none: make one with flanrec keys create, or "
+            "serve on 127.0.0.1"
+        )
+    app = create_app(service, keys=keys, hosts=LOOPBACK)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,  # it would write addresses, which have user ids in them
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(service.settings.drain_seconds)),
+    )
+    server = _Server(config, service, notice_seconds)
+    server.run()
+    if server.signal == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+class _Server(uvicorn.Server):
+    """Says that it is not ready before it stops to listen, so that whoever sends requests here can turn away."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, notice_seconds: float) -> None:
+        super().__init__(config)
+        self._service = service
+        self._notice_seconds = notice_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.signal: int | None = None
+
+    async def startup(self, *arguments: object, **named: object) -> None:
+        """Listen, and say where."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(*arguments, **named)  # type: ignore[arg-type]
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            logger.info("serving on http://%s:%d", self.config.host, port)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal ends it in order, the second at once."""
+        if self.signal is not None or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self.signal = sig
+        self._service.ready = False
+        logger.info("ending: not ready any more, and closed in %g s", self._notice_seconds)
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._notice_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True

@@ -1,0 +1,197 @@
+"""The service without HTTP: a store, models, one queue before them, and what is told of it all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flanrec.errors import CheckpointError, SettingsError
+from flanrec.serving.batching import Batcher
+from flanrec.serving.golden import Golden, GoldenRequest
+from flanrec.serving.keys import Recogniser
+from flanrec.serving.live import Live
+from flanrec.serving.models import Models
+from flanrec.serving.questions import (
+    Answer,
+    Answerer,
+    ExplainQuestion,
+    ListQuestion,
+    MatchQuestion,
+    Question,
+    SimilarQuestion,
+    Who,
+)
+from flanrec.serving.recorder import Recorder
+from flanrec.serving.settings import ServeSettings
+from flanrec.serving.shelf import Shelf
+from flanrec.serving.store import Store
+from flanrec.serving.store.records import Shown
+from flanrec.serving.store.trail import Trace
+from flanrec.serving.watching import Metrics
+
+_PROMPT_TOKENS = 64
+
+
+class Service:
+    """Answers questions, many at once, as `flanrec serve` does over HTTP.
+
+    Parameters
+    ----------
+    store
+        What it keeps.
+    folders
+        Saved recommenders by the name that they are served under; the first is the default.
+    settings
+        See `ServeSettings`.
+    golden
+        What every model must answer well before it is served.
+    device
+        Where models are loaded.
+    shelf
+        Folder of models that may be loaded while the service runs; None for none.
+
+    Raises
+    ------
+    CheckpointError
+        A folder is not a whole model.
+    StoreError
+        The store cannot be used.
+    SettingsError
+        An experiment names a model that is not served.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folders: Mapping[str, Path],
+        settings: ServeSettings | None = None,
+        golden: tuple[GoldenRequest, ...] = (),
+        device: str = "auto",
+        shelf: Path | None = None,
+    ) -> None:
+        self.store = store
+        self.settings = settings or ServeSettings()
+        self.models = Models(store, device)
+        self.answerer = Answerer(self.models, store, self.settings)
+        self.batcher: Batcher[Sequence[Question], list[Answer | Exception]] = Batcher(
+            self.answerer.answer_all, self.settings.queue, self._told
+        )
+        self.metrics = Metrics(lambda: self.batcher.waiting)
+        self.recorder = Recorder(store)
+        self.recogniser = Recogniser(store)
+        self.golden = Golden(golden)
+        self.shelf = Shelf(shelf)
+        self.ready = False
+        for name, folder in folders.items():
+            self.models.load(name, folder, self.golden.failures)
+        missing = [name for name in self.settings.experiment.models if name not in self.models.names]
+        if missing:
+            raise SettingsError(
+                f"the experiment compares {', '.join(missing)}, which is not served; name models by --model NAME=FOLDER"
+            )
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self.batcher.start()
+        self.recorder.start()
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Say that it is not ready any more, answer what was taken, and keep what was shown."""
+        self.ready = False
+        await self.batcher.close(self.settings.drain_seconds)
+        await self.recorder.close()
+        self.models.close()
+
+    async def ask(self, question: Question, seconds: float | None = None) -> Answer:
+        """The answer to a question.
+
+        Raises
+        ------
+        Busy, Late, Closed
+            See `Batcher.ask`.
+        FlanrecError
+            The question names what is not there.
+        """
+        answer = (await self.ask_many([question], seconds))[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def ask_many(self, questions: Sequence[Question], seconds: float | None = None) -> list[Answer | Exception]:
+        """The answers to several questions, which go through the model together; an exception for one that fails.
+
+        Raises
+        ------
+        Busy, Late, Closed
+            See `Batcher.ask`.
+        """
+        most = self.settings.queue.deadline_ms / 1000
+        tokens = sum(map(tokens_of, questions))
+        answers = await self.batcher.ask(questions, tokens, most if seconds is None else min(seconds, most))
+        for question, answer in zip(questions, answers, strict=True):
+            if isinstance(question, ListQuestion) and isinstance(answer, Answer) and answer.listed is not None:
+                self.metrics.listed(answer.live, answer.listed, question.k, answer.events)
+        return answers
+
+    def remember(
+        self, request_id: str, user_id: str | None, model: str, items: Sequence[str], arm: str = "", fallback: str = ""
+    ) -> None:
+        """Keep a list as one that was shown; see `Shown`."""
+        self.recorder.add(Shown(request_id, user_id, time.time(), model, tuple(items), arm, fallback))
+
+    def load(self, name: str, folder: Path, by: Trace) -> Live:
+        """Serve a saved recommender under a name, if it answers its golden requests.
+
+        Raises
+        ------
+        CheckpointError
+            It does not, or the folder is not a whole model; what was served before goes on.
+        """
+        try:
+            live = self.models.load(name, folder, self.golden.failures)
+        except CheckpointError as problem:
+            # Who loads a model over HTTP need not learn where it is on this machine.
+            raise CheckpointError(str(problem).replace(f"{folder.parent}/", "")) from problem
+        self.store.trail.add(by, "load model", f"{name} {live.version}")
+        return live
+
+    def roll_back(self, name: str, by: Trace) -> Live:
+        """Serve again what was served under a name before.
+
+        Raises
+        ------
+        NotFoundError
+            There was nothing before.
+        """
+        live = self.models.roll_back(name)
+        self.store.trail.add(by, "roll back model", f"{name} {live.version}")
+        return live
+
+    async def refresh(self) -> None:
+        """Have all models read what is new in the store's items, now."""
+        await asyncio.gather(*(asyncio.to_thread(self.models.follow, name) for name in self.models.names))
+
+    def _told(self, size: int, waits: Sequence[float], seconds: float) -> None:
+        self.metrics.batch(size, waits, seconds)
+
+
+def tokens_of(question: Question) -> int:
+    """About how many tokens the model reads for a question, or what costs as much."""
+    if isinstance(question, SimilarQuestion):
+        return 1
+    history = _length(question.who)
+    if isinstance(question, MatchQuestion):
+        return len(question.items) * (_PROMPT_TOKENS + 20)
+    if isinstance(question, ExplainQuestion):
+        return 40 * history
+    reasons = 40 * history if question.reasons else 0
+    spelled = 40 * _PROMPT_TOKENS if question.reading == "generate" else 0
+    worded = 2 * (_PROMPT_TOKENS + history) if question.asking.worded else history
+    return worded + reasons + spelled
+
+
+def _length(who: Who) -> int:
+    return max(len(who.history), 1) if who.user_id is None else 40

@@ -1,0 +1,72 @@
+"""What decides how the service answers, and how much it lets in."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from flanrec.recommender.settings.base import Settings
+from flanrec.serving.experiments import Experiment
+
+
+class Limits(Settings):
+    """The most that is let in; what is beyond is refused, never cut in silence."""
+
+    body_bytes: int = Field(default=1_048_576, ge=1_024)
+    """Bytes of a request's body, whether it says its length or comes in chunks."""
+    k: int = Field(default=100, ge=1)
+    """Items of a list."""
+    history: int = Field(default=1_000, ge=1)
+    """Entries of a history that is sent along; of a stored history the newest so many are used."""
+    candidates: int = Field(default=1_000, ge=1)
+    """Items to rank, to leave out, or to choose among."""
+    text: int = Field(default=2_000, ge=1)
+    """Characters of a wish, an aversion, or an attribute."""
+    item_text: int = Field(default=20_000, ge=1)
+    """Characters of an item's text, or of a review."""
+    batch: int = Field(default=100, ge=1)
+    """Requests in one batch."""
+    feedback: int = Field(default=1_000, ge=1)
+    """Events in one report."""
+    page: int = Field(default=1_000, ge=1)
+    """Records of a page."""
+
+
+class Queue(Settings):
+    """How requests wait for the model, and go through it together."""
+
+    waiting: int = Field(default=64, ge=1)
+    """Most requests that wait; one more gets 429 and when to come again."""
+    together: int = Field(default=32, ge=1)
+    """Most requests that go through the model at once."""
+    tokens: int = Field(default=16_384, ge=1)
+    """Most tokens that go through it at once: instructions and histories together. One request may have more."""
+    deadline_ms: int = Field(default=2_000, ge=1)
+    """A request that is not answered by then gets 504; a request may ask for less."""
+
+
+class Learning(Settings):
+    """How what people do changes what they get."""
+
+    negative: tuple[str, ...] = ("dislike", "hide")
+    """Kinds of events that speak against an item: the user does not get it again, and it is no part of the history."""
+    ignored: tuple[str, ...] = ("impression", "view_list")
+    """Kinds of events that say nothing of the user; they are kept."""
+
+
+class ServeSettings(Settings):
+    """Everything that decides what the service does."""
+
+    limits: Limits = Limits()
+    """What is let in."""
+    queue: Queue = Queue()
+    """How requests wait."""
+    learning: Learning = Learning()
+    """What events mean."""
+    experiment: Experiment = Experiment()
+    """Two models compared on the people who are served."""
+    keep_shown_days: float = Field(default=90.0, gt=0)
+    """How long lists that were shown are kept."""
+    keep_audit_days: float = Field(default=365.0, gt=0)
+    """How long the audit log is kept."""
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """How long requests that are under way may take after SIGTERM."""

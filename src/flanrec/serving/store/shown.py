@@ -1,0 +1,86 @@
+"""Recommendations that were shown, and how many of them were met by an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from sqlalchemy import delete, select
+
+from flanrec.serving.store.database import Database
+from flanrec.serving.store.records import Shown
+from flanrec.serving.store.tables import events, shown
+
+_COLUMNS = [shown.c[one.name] for one in fields(Shown)]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A list that was shown, with what its user did with it.
+
+    Attributes
+    ----------
+    model, arm, user_id
+        As of `Shown`.
+    places
+        Of the items that were met, from 1.
+    """
+
+    model: str
+    arm: str
+    places: tuple[int, ...]
+    user_id: str | None = None
+
+
+class ShownLists:
+    """The lists that were recommended."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, lists: Sequence[Shown]) -> None:
+        """Keep lists; one whose request is known is passed over."""
+        if not lists:
+            return
+        rows = [
+            {one.name: getattr(entry, one.name) for one in fields(Shown)} | {"item_ids": list(entry.item_ids)}
+            for entry in lists
+        ]
+        with self._database.writing() as connection:
+            connection.execute(self._database.insert(shown).on_conflict_do_nothing(), rows)
+
+    def get(self, request_id: str) -> Shown | None:
+        """The list of a request."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(*_COLUMNS).where(shown.c.request_id == request_id)).first()
+        return None if row is None else Shown(**{**row._mapping, "item_ids": tuple(row.item_ids)})
+
+    def answers(self, since: float, events_named: Sequence[str] = ()) -> list[Answer]:
+        """Every list shown since a moment, with the places of those of its items that events of its request met.
+
+        Parameters
+        ----------
+        events_named
+            Kinds of events that count; all by default.
+        """
+        met = select(events.c.request_id, events.c.item_id).join(shown, shown.c.request_id == events.c.request_id)
+        met = met.where(shown.c.moment >= since)
+        if events_named:
+            met = met.where(events.c.event.in_(list(events_named)))
+        lists = select(shown.c.request_id, shown.c.model, shown.c.arm, shown.c.item_ids, shown.c.user_id)
+        lists = lists.where(shown.c.moment >= since).order_by(shown.c.moment)
+        with self._database.reading() as connection:
+            touched: dict[str, set[str]] = {}
+            for request_id, item_id in connection.execute(met):
+                touched.setdefault(request_id, set()).add(item_id)
+            found = []
+            for request_id, model, arm, item_ids, user_id in connection.execute(lists):
+                items = touched.get(request_id, set())
+                places = tuple(place for place, item in enumerate(item_ids, start=1) if item in items)
+                found.append(Answer(model, arm, places, user_id))
+        return found
+
+    def forget(self, before: float) -> int:
+        """Delete lists from before a moment, in seconds; how many they were."""
+        with self._database.writing() as connection:
+            return connection.execute(delete(shown).where(shown.c.moment < before)).rowcount

@@ -1,0 +1,199 @@
+"""Requests in one queue before one model."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from flanrec.serving.batching import Batcher, Busy, Closed, Late
+from flanrec.serving.settings import Queue
+
+
+class Model:
+    """Answers each number with its double, while the gate is open."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def run(self, jobs: Sequence[int]) -> Sequence[int | Exception]:
+        self.batches.append(list(jobs))
+        self.gate.wait(timeout=20)
+        return [ValueError(f"job {job}") if job < 0 else 2 * job for job in jobs]
+
+
+def served(settings: Queue, script: Callable[[Batcher[int, int], Model], Awaitable[None]]) -> Model:
+    model = Model()
+
+    async def play() -> None:
+        batcher: Batcher[int, int] = Batcher(model.run, settings)
+        batcher.start()
+        try:
+            await script(batcher, model)
+        finally:
+            model.gate.set()
+            await batcher.close(5)
+
+    asyncio.run(play())
+    return model
+
+
+async def taken(model: Model, batches: int) -> None:
+    while len(model.batches) < batches:
+        await asyncio.sleep(0.001)
+
+
+def test_every_job_gets_its_own_answer() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        answers = await asyncio.gather(*(batcher.ask(job, 1, 5) for job in range(50)))
+        assert answers == [2 * job for job in range(50)]
+
+    served(Queue(waiting=64), script)
+
+
+def test_what_waits_while_the_model_works_goes_through_together() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        await taken(model, 1)
+        others = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in range(1, 8)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(first, *others)
+
+    assert served(Queue(waiting=64, together=4), script).batches == [[0], [1, 2, 3, 4], [5, 6, 7]]
+
+
+def test_a_batch_has_no_more_tokens_than_fit_but_one_job_always_goes() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        await taken(model, 1)
+        others = [
+            asyncio.ensure_future(batcher.ask(job, tokens, 5)) for job, tokens in ((1, 6), (2, 4), (3, 50), (4, 1))
+        ]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(first, *others)
+
+    assert served(Queue(waiting=64, tokens=10), script).batches == [[0], [1, 2], [3], [4]]
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        await taken(model, 1)
+        waiting = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy) as told:
+            await batcher.ask(3, 1, 5)
+        assert told.value.seconds >= 1
+        model.gate.set()
+        assert await asyncio.gather(first, *waiting) == [0, 2, 4]
+        assert await batcher.ask(3, 1, 5) == 6
+
+    served(Queue(waiting=2), script)
+
+
+def test_a_job_that_is_late_leaves_the_queue_and_is_never_run() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        await taken(model, 1)
+        with pytest.raises(Late):
+            await batcher.ask(1, 1, 0.02)
+        assert batcher.waiting == 0
+        model.gate.set()
+        await first
+
+    assert served(Queue(waiting=2), script).batches == [[0]]
+
+
+def test_a_job_that_nobody_waits_for_leaves_the_queue() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        await taken(model, 1)
+        gone = asyncio.ensure_future(batcher.ask(1, 1, 5))
+        await asyncio.sleep(0)
+        assert batcher.waiting == 1
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        assert batcher.waiting == 0
+        model.gate.set()
+        await first
+
+    assert served(Queue(waiting=2), script).batches == [[0]]
+
+
+def test_a_job_that_fails_fails_alone() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        await taken(model, 1)
+        others = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in (1, -2, 3)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        good, bad, fine = await asyncio.gather(*others, return_exceptions=True)
+        assert (good, fine) == (2, 6)
+        assert isinstance(bad, ValueError)
+        await first
+
+    served(Queue(waiting=8), script)
+
+
+def test_a_model_that_breaks_is_told_to_everyone_who_waited_and_goes_on() -> None:
+    def run(jobs: Sequence[int]) -> Sequence[int]:
+        if 13 in jobs:
+            raise RuntimeError("broken")
+        return list(jobs)
+
+    async def play() -> None:
+        batcher: Batcher[int, int] = Batcher(run, Queue())
+        batcher.start()
+        with pytest.raises(RuntimeError, match="broken"):
+            await batcher.ask(13, 1, 5)
+        assert await batcher.ask(1, 1, 5) == 1
+        await batcher.close(5)
+
+    asyncio.run(play())
+
+
+def test_closing_answers_what_was_taken_and_takes_no_more() -> None:
+    async def play() -> None:
+        model = Model()
+        batcher: Batcher[int, int] = Batcher(model.run, Queue())
+        batcher.start()
+        model.gate.clear()
+        asked = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in (1, 2)]
+        await taken(model, 1)
+        closing = asyncio.ensure_future(batcher.close(5))
+        await asyncio.sleep(0)
+        with pytest.raises(Closed):
+            await batcher.ask(3, 1, 5)
+        model.gate.set()
+        assert await closing
+        assert await asyncio.gather(*asked) == [2, 4]
+
+    asyncio.run(play())
+
+
+def test_every_batch_is_told() -> None:
+    told: list[tuple[int, int]] = []
+
+    async def play() -> None:
+        batcher: Batcher[int, int] = Batcher(
+            lambda jobs: list(jobs), Queue(), lambda size, waits, seconds: told.append((size, len(waits)))
+        )
+        batcher.start()
+        await asyncio.gather(*(batcher.ask(job, 1, 5) for job in range(3)))
+        await batcher.close(5)
+
+    asyncio.run(play())
+    assert sum(size for size, _ in told) == 3
+    assert all(size == waits for size, waits in told)

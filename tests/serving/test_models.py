@@ -1,0 +1,221 @@
+"""Models that are served: replaced in one step or not at all, and followed as the store changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from flanrec.errors import CheckpointError, NotFoundError, SettingsError
+from flanrec.recommender import Recommender
+from flanrec.serving.golden import Golden, GoldenRequest, read_golden
+from flanrec.serving.http import create_app
+from flanrec.serving.service import Service
+from flanrec.serving.store import Item
+from flanrec.serving.store.trail import Trace
+
+BY = Trace("tests")
+
+
+@pytest.fixture(scope="module")
+def other_folder(fitted: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another version: item tokens with another bias."""
+    other = Recommender(fitted.backbone, fitted.settings)
+    tokens = fitted.parts.tokens.extended(fitted.backbone, fitted.parts.catalogue, fitted.parts.catalogue.popularity)
+    tokens.bias.data += 0.5
+    other.adopt(replace(fitted.parts, tokens=tokens))
+    folder = tmp_path_factory.mktemp("other") / "model"
+    other.save_pretrained(folder)
+    return folder
+
+
+def test_another_version_takes_the_place_and_the_earlier_one_can_come_back(
+    service: Service, other_folder: Path
+) -> None:
+    first = service.models.get().version
+    second = service.models.load("default", other_folder, service.golden.failures).version
+    assert second != first
+    assert service.models.get().version == second
+    assert service.models.roll_back("default").version == first
+    assert service.models.roll_back("default").version == second
+
+
+def test_there_is_nothing_to_go_back_to_at_first(service: Service) -> None:
+    with pytest.raises(NotFoundError, match="no earlier version"):
+        service.models.roll_back("default")
+
+
+@pytest.mark.parametrize("name", ["item_tokens.safetensors", "recommender.json", "interactions.parquet"])
+def test_a_model_whose_hash_does_not_fit_is_refused(
+    service: Service, other_folder: Path, tmp_path: Path, name: str
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(other_folder, damaged)
+    content = bytearray((damaged / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (damaged / name).write_bytes(content)
+    before = service.models.get()
+    with pytest.raises(CheckpointError, match=name):
+        service.models.load("default", damaged)
+    assert service.models.get() is before
+
+
+def test_a_model_that_fails_golden_requests_does_not_take_the_place(service: Service, other_folder: Path) -> None:
+    before, lines = service.models.get(), len(service.store.trail.page().records)
+    never = Golden((GoldenRequest(history=("i3",), k=5, any_of=("i3",)),))
+    with pytest.raises(CheckpointError, match="none of i3 among"):
+        service.models.load("default", other_folder, never.failures)
+    unknown = Golden((GoldenRequest(history=("no such film",)),))
+    with pytest.raises(CheckpointError, match="no such film"):
+        service.models.load("default", other_folder, unknown.failures)
+    assert service.models.get() is before
+    assert len(service.store.trail.page().records) == lines  # nor did the store take anything in
+
+
+def test_golden_requests_hold_what_they_say(service: Service) -> None:
+    live = service.models.get()
+    listed = live.recommender.recommend(history=["i3"], k=5)["item_id"].to_list()
+    good = GoldenRequest(history=("i3",), k=5, any_of=(listed[4],), none_of=("i3",))
+    assert Golden((good,)).failures(live) == []
+    bad = GoldenRequest(history=("i3",), k=5, none_of=(listed[0],))
+    assert Golden((bad,)).failures(live) == [f"after i3: {listed[0]} must not come"]
+
+
+def test_a_model_whose_scores_are_not_numbers_does_not_take_the_place(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = service.models.get()
+
+    def broken(persons: Any, k: int, *_: Any, **__: Any) -> Any:
+        return np.zeros((len(persons), k), dtype=np.int64), np.full((len(persons), k), np.nan, dtype=np.float32)
+
+    monkeypatch.setattr(live.recommender, "rank_open", broken)
+    assert any("popular" in told for told in service.golden.failures(live))
+
+
+def test_golden_requests_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "golden.json"
+    path.write_text(json.dumps([{"history": ["i3"], "any_of": ["i4"]}]))
+    assert read_golden(path) == (GoldenRequest(history=("i3",), any_of=("i4",)),)
+    path.write_text(json.dumps([{"history": ["i3"], "anyof": ["i4"]}]))
+    with pytest.raises(SettingsError, match=r"0\.anyof.*history, wish, k, any_of, none_of"):
+        read_golden(path)
+    path.write_text("{")
+    with pytest.raises(SettingsError, match="this is not JSON"):
+        read_golden(path)
+
+
+def test_several_models_answer_at_once_each_by_its_name(service: Service, other_folder: Path) -> None:
+    service.models.load("other", other_folder, service.golden.failures)
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        versions = [
+            client.post("/v1/recommend", json={"user_id": "u1"} | named).json()["model"]
+            for named in ({}, {"model": "default"}, {"model": "other"})
+        ]
+        assert [one["name"] for one in versions] == ["default", "default", "other"]
+        assert versions[0]["version"] == versions[1]["version"] != versions[2]["version"]
+        assert client.post("/v1/recommend", json={"user_id": "u1", "model": "none"}).status_code == 404
+        assert len(client.get("/version").json()["models"]) == 2
+        assert client.put("/v1/items/n1", json={"title": "For both"}).status_code == 201
+        for name in ("default", "other"):
+            asked = {"user_id": "u1", "model": name, "filters": {"only": ["n1"]}}
+            assert [item["item_id"] for item in client.post("/v1/recommend", json=asked).json()["items"]] == ["n1"]
+
+
+def test_a_model_that_is_loaded_later_has_the_items_of_the_store(service: Service, other_folder: Path) -> None:
+    service.store.items.put([Item("n1", "A newcomer")], BY)
+    service.store.items.delete("i20", BY)
+    live = service.models.load("other", other_folder)
+    assert "n1" in live.places
+    assert not live.open[live.places["i20"]]
+
+
+def test_what_was_deleted_by_another_process_is_closed_with_the_next_question(service: Service) -> None:
+    live = service.models.get()
+    place = live.places["i20"]
+    service.store.items.delete("i20", BY)
+    now = service.models.current("", service.store.items.revision())
+    assert not now.open[place]
+    assert live.open[place]  # what was handed out does not change
+
+
+def test_what_another_process_put_comes_a_moment_later(make_service: Callable[..., Service]) -> None:
+    service = make_service()
+    service.store.items.put([Item("n1", "A newcomer")], BY)
+    for _ in range(2_000):
+        live = service.models.current("", service.store.items.revision())
+        if "n1" in live.places:
+            break
+    else:
+        service.models._reading["default"].result(timeout=30)
+        live = service.models.get()
+    assert "n1" in live.places
+    assert live.revision == service.store.items.revision()
+
+
+def test_items_put_at_the_same_time_are_all_there_when_each_is_answered(client: TestClient) -> None:
+    missing: list[str] = []
+
+    def put(name: str) -> None:
+        client.put(f"/v1/items/{name}", json={"title": f"Newcomer {name}"})
+        items = (
+            client.post("/v1/recommend", json={"user_id": "u1", "filters": {"only": [name]}}).json().get("items", [])
+        )
+        if [item["item_id"] for item in items] != [name]:
+            missing.append(name)
+
+    threads = [threading.Thread(target=put, args=(f"n{number}",)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert missing == []
+
+
+def test_models_are_loaded_and_rolled_back_over_http(
+    make_service: Callable[..., Service], other_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "v2").symlink_to(other_folder)
+    (tmp_path / "unfinished").mkdir()
+    service = make_service(shelf=tmp_path)
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        first = client.get("/v1/models").json()
+        assert first["folders"] == ["v2"]
+        second = client.put("/v1/models/default", json={"folder": "v2"})
+        assert second.status_code == 200, second.text
+        answer = client.post("/v1/recommend", json={"user_id": "u1"}).json()
+        assert answer["model"] == second.json() != first["models"][0]
+        assert client.post("/v1/models/default/rollback").json() == first["models"][0]
+        assert [line.action for line in service.store.trail.page(limit=2).records] == ["roll back model", "load model"]
+        for name in ("unfinished", "..", "../model", "/etc", "v2/../v2", "v2\0"):
+            assert client.put("/v1/models/default", json={"folder": name}).status_code == 404, name
+        assert client.post("/v1/models/none/rollback").status_code == 404
+
+
+def test_without_a_folder_of_models_none_can_be_loaded(client: TestClient) -> None:
+    answer = client.put("/v1/models/default", json={"folder": "v2"})
+    assert answer.status_code == 422
+    assert "--models" in answer.json()["detail"]
+
+
+def test_a_damaged_model_is_not_taken_over_http(
+    make_service: Callable[..., Service], other_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(other_folder, tmp_path / "v2")
+    (tmp_path / "v2" / "recommender.json").write_text("{}")
+    service = make_service(shelf=tmp_path)
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        before = client.get("/version").json()
+        answer = client.put("/v1/models/default", json={"folder": "v2"})
+        assert answer.status_code == 409
+        assert "recommender.json" in answer.json()["detail"]
+        assert str(tmp_path) not in answer.text
+        assert client.get("/version").json() == before
