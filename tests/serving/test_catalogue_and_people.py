@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from flanrec.recommender import Recommender
 from flanrec.serving.service import Service
+from flanrec.serving.store.records import Shown
 
 
 def listed(client: TestClient, **asked: Any) -> list[str]:
@@ -161,3 +163,21 @@ def test_ids_of_every_kind_name_items_and_never_files(client: TestClient, name: 
     assert client.get(f"{address}/similar").status_code == 200
     assert name in listed(client, user_id="u1", k=40)
     assert client.delete(address).status_code == 204
+
+
+def test_a_list_shown_a_moment_ago_goes_with_its_user(client: TestClient, service: Service) -> None:
+    request_id = client.post("/v1/recommend", json={"user_id": "u1"}).json()["request_id"]
+    assert client.delete("/v1/users/u1").status_code == 204
+    client.portal.call(service.recorder.flush)  # type: ignore[union-attr]
+    assert service.store.shown.get(request_id) is None
+
+
+def test_lists_and_audit_lines_are_forgotten_when_they_are_old(service: Service) -> None:
+    day = 24 * 3600.0
+    for name, age in (("new", 1.0), ("old", 100.0)):
+        service.store.shown.add([Shown(name, "u1", time.time() - age * day, "m", ("i1",))])
+    lines = len(service.store.trail.page().records)
+    service.recorder.tidy()
+    assert service.store.shown.get("new") is not None
+    assert service.store.shown.get("old") is None
+    assert len(service.store.trail.page().records) == lines

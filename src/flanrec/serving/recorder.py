@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
+from flanrec.serving.settings import ServeSettings
 from flanrec.serving.store import Store
 from flanrec.serving.store.records import Shown
 
@@ -12,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 _SECONDS = 0.2
 _MOST = 20_000
+_HOUR = 3_600.0
+_DAY = 24 * _HOUR
 
 
 class Recorder:
@@ -19,10 +23,13 @@ class Recorder:
 
     What a list is needed for is to say later how well a model did, so an answer does not wait for it: a process that is
     killed loses the lists of the last moment, and never an event that was acknowledged.
+
+    Every hour it forgets what is older than the settings say: lists, and lines of the audit log.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: ServeSettings) -> None:
         self._store = store
+        self._settings = settings
         self._lists: list[Shown] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -49,8 +56,21 @@ class Recorder:
             self._task.cancel()
         await self.flush()
 
+    def tidy(self) -> None:
+        """Forget what is too old."""
+        now = time.time()
+        self._store.shown.forget(now - _DAY * self._settings.keep_shown_days)
+        self._store.trail.forget(now - _DAY * self._settings.keep_audit_days)
+
     async def _write(self) -> None:
+        tidied = float("-inf")
         while True:
             await asyncio.sleep(_SECONDS)
             if self._lists:
                 await self.flush()
+            if time.monotonic() - tidied > _HOUR:
+                tidied = time.monotonic()
+                try:
+                    await asyncio.to_thread(self.tidy)
+                except Exception:
+                    logger.exception("what is too old could not be forgotten")

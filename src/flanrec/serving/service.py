@@ -79,7 +79,7 @@ class Service:
             self.answerer.answer_all, self.settings.queue, self._told
         )
         self.metrics = Metrics(lambda: self.batcher.waiting)
-        self.recorder = Recorder(store)
+        self.recorder = Recorder(store, self.settings)
         self.recogniser = Recogniser(store)
         self.golden = Golden(golden)
         self.shelf = Shelf(shelf)

@@ -48,7 +48,9 @@ async def patch(request: Request, user_id: UserId, given: UserBody) -> Response:
 @router.delete("/{user_id:path}", status_code=204)
 async def delete(request: Request, user_id: UserId) -> Response:
     """Delete a user with all that is theirs: attributes, events, reviews, and lists that they were shown."""
-    if not await asyncio.to_thread(service_of(request).store.users.delete, user_id, trace_of(request)):
+    service = service_of(request)
+    await service.recorder.flush()  # lists shown a moment ago are theirs too
+    if not await asyncio.to_thread(service.store.users.delete, user_id, trace_of(request)):
         raise NotFoundError("there is no such user")
     return Response(status_code=204)
 
