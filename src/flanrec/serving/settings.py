@@ -36,6 +36,8 @@ class Queue(Settings):
 
     waiting: int = Field(default=64, ge=1)
     """Most requests that wait; one more gets 429 and when to come again."""
+    overload_ms: int = Field(default=15, ge=1)
+    """Once so many wait, no more are let in than the model answers in this time, until nobody waits."""
     together: int = Field(default=32, ge=1)
     """Most requests that go through the model at once."""
     tokens: int = Field(default=16_384, ge=1)

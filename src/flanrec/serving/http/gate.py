@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flanrec.serving.http.headers import SAFE, request_id
 from flanrec.serving.http.problems import problem
 from flanrec.serving.keys import Recogniser, allows
 from flanrec.serving.keys import Scope as KeyScope
@@ -27,12 +27,10 @@ logger = logging.getLogger(ACCESS)
 
 NOBODY = "anonymous"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPEN = frozenset({"/livez", "/readyz"})
 _READS = re.compile(
     r"/v1/(recommend|recommend/batch|rank|match|explain)|/v1/items(/.*)?|/openapi\.json|/version|/metrics"
 )
-_SAFE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 
 
 def scope_needed(method: str, path: str) -> KeyScope | None:
@@ -67,18 +65,17 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(12)
-        scope.setdefault("state", {})["request_id"] = request_id
-        token, begun, status = REQUEST_ID.set(request_id), time.perf_counter(), 0
+        named = request_id(scope)
+        scope.setdefault("state", {})["request_id"] = named
+        token, begun, status = REQUEST_ID.set(named), time.perf_counter(), 0
 
         async def answered(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                message["headers"].extend(_SAFE)
+                headers["X-Request-ID"] = named
+                message["headers"].extend(SAFE)
             await send(message)
 
         try:
