@@ -17,7 +17,8 @@ overload
 soak
     At the steady rate for ten minutes, with the memory of the process at the beginning and at the end.
 
-``--ask wish`` says a wish with each request, for which the language model is asked; ``item_tokens`` asks it alone.
+``--ask wish`` says a wish with each request, one of 1,950, for which the language model is asked; ``item_tokens`` asks
+it alone.
 """
 
 from __future__ import annotations
@@ -48,7 +49,23 @@ from timing import write_record
 HOST = "127.0.0.1"
 HEAD = b"POST /v1/recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-WISHES = ("a comedy", "something slow and strange", "war", "a love story", "for children", "space")
+WISHES = (
+    ["slow", "strange", "funny", "dark", "quiet", "loud", "clever", "silly", "sad", "warm", "violent", "old", "new"],
+    ["comedy", "thriller", "western", "musical", "drama", "mystery", "cartoon", "romance", "documentary", "horror"],
+    [
+        *("for children", "with a twist", "about friends", "set in winter", "by the sea", "in a big city", "on a farm"),
+        *(
+            "at war",
+            "with robots",
+            "about a heist",
+            "from a book",
+            "about family",
+            "with dogs",
+            "about music",
+            "in space",
+        ),
+    ],
+)
 
 
 @dataclass
@@ -148,7 +165,7 @@ class Load:
         """One request."""
         asked: dict[str, Any] = {"user_id": self.draw.choice(self.users), "k": 10}
         if self.ask == "wish":
-            asked["wish"] = self.draw.choice(WISHES)
+            asked["wish"] = " ".join(map(self.draw.choice, WISHES))
         elif self.ask != "fused":
             asked["reading"] = self.ask
         return json.dumps(asked).encode()
@@ -276,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--ask", choices=("fused", "wish", "item_tokens", "generate"), default="fused")
-    options.add_argument("--threads", type=int, default=1, help="of the model; the rest of the cores is for HTTP")
+    options.add_argument("--threads", type=int, default=1, help="of the model")
     options.add_argument("--connections", type=int, default=16)
     options.add_argument("--most", type=int, default=500, help="connections of requests at random moments")
     options.add_argument("--share", type=float, default=0.6, help="of the capacity, for the steady part")

@@ -89,7 +89,7 @@ class Batcher(Generic[Job, Result]):
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._overloaded = False
-        self._seconds_a_job = 0.01
+        self._seconds_a_job = 0.001
 
     @property
     def waiting(self) -> int:
@@ -109,10 +109,8 @@ class Batcher(Generic[Job, Result]):
     @property
     def _most(self) -> int:
         """How many may wait now."""
-        if not self._overloaded:
-            return self._settings.waiting
-        short = int(self._settings.overload_ms / 1000 / self._seconds_a_job)
-        return min(max(1, short), self._settings.waiting)
+        most = self._settings.overload_ms if self._overloaded else self._settings.wait_ms
+        return min(max(1, int(most / 1000 / self._seconds_a_job)), self._settings.waiting)
 
     def start(self) -> None:
         """Begin to work; in a running event loop."""
