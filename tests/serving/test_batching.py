@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 
+from flanrec.serving import batching
 from flanrec.serving.batching import Batcher, Busy, Closed, Late
 from flanrec.serving.settings import Queue
 
@@ -100,41 +102,46 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     served(Queue(waiting=2), script)
 
 
-def test_after_a_full_queue_few_wait_until_nobody_does() -> None:
-    model, steps = Model(), threading.Semaphore(0)
+def test_while_many_are_refused_few_wait_and_then_as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 100.0
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: moment))
 
-    def step(jobs: Sequence[int]) -> Sequence[int | Exception]:
-        model.batches.append(list(jobs))
-        steps.acquire(timeout=20)
-        return list(jobs)
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        nonlocal moment
 
-    async def play() -> None:
-        # Of a model that needs more than 5 ms for a job, one job is what it does in a millisecond.
-        batcher: Batcher[int, int] = Batcher(step, Queue(waiting=4, together=2, overload_ms=1))
-        batcher.start()
-        jobs = [asyncio.ensure_future(batcher.ask(0, 1, 20))]
-        await taken(model, 1)
-        jobs += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in (1, 2, 3)]
-        await asyncio.sleep(0)
-        assert not batcher.full
-        jobs.append(asyncio.ensure_future(batcher.ask(4, 1, 20)))
-        await asyncio.sleep(0.1)
-        assert batcher.full
-        steps.release()
-        await taken(model, 2)
-        assert (batcher.waiting, batcher.full) == (2, True)
-        steps.release(4)
-        await asyncio.gather(*jobs)
-        while batcher.full:
-            await asyncio.sleep(0.001)
-        again = [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(3)]
-        await asyncio.sleep(0)
-        assert (batcher.waiting, batcher.full) == (3, False)
-        steps.release(4)
-        await asyncio.gather(*again)
-        await batcher.close(5)
+        async def asked(jobs: int) -> list[asyncio.Future[int]]:
+            """One that the model works on, and others that wait."""
+            model.gate.clear()
+            before = len(model.batches)
+            found = [asyncio.ensure_future(batcher.ask(0, 1, 20))]
+            await taken(model, before + 1)
+            found += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(1, jobs)]
+            await asyncio.sleep(0)
+            return found
 
-    asyncio.run(play())
+        async def answered(jobs: list[asyncio.Future[int]]) -> None:
+            model.gate.set()
+            await asyncio.gather(*jobs)
+
+        jobs = await asked(1)
+        moment += 0.5  # so long the model takes for one
+        await answered(jobs)
+        jobs = await asked(5)
+        assert (batcher.waiting, batcher.full) == (4, True)
+        for _ in range(10):
+            with pytest.raises(Busy):
+                await batcher.ask(5, 1, 20)
+        await answered(jobs)
+        jobs = await asked(2)
+        assert (batcher.waiting, batcher.full) == (1, True)
+        await answered(jobs)
+        for _ in range(10):
+            await batcher.ask(6, 1, 20)
+        jobs = await asked(2)
+        assert (batcher.waiting, batcher.full) == (1, False)
+        await answered(jobs)
+
+    served(Queue(waiting=4, together=4, wait_ms=100_000, overload_batches=1), script)
 
 
 def test_no_more_wait_than_the_model_answers_in_time() -> None:

@@ -87,9 +87,13 @@ class Int8Linear(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
         flat = states.reshape(-1, states.shape[-1])
-        # The library rounds a whole matrix by its extremes; scaled first, each row is rounded by its own.
         peaks = flat.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12)
-        found: Tensor = torch.ops.quantized.linear_dynamic(flat / peaks, self._packed)
+        # The library rounds a whole matrix by its extremes: scaled first, each row is rounded by its own, and with one
+        # row more that has both extremes always by the same grid, whatever stands beside it.
+        scaled = flat.new_zeros(len(flat) + 1, flat.shape[1])
+        torch.div(flat, peaks, out=scaled[:-1])
+        scaled[-1, 0], scaled[-1, -1] = -1.0, 1.0
+        found: Tensor = torch.ops.quantized.linear_dynamic(scaled, self._packed)[:-1]
         return found.mul_(peaks).view(*states.shape[:-1], -1)
 
 

@@ -154,18 +154,22 @@ class Start:
         )
 
 
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="What spells titles and answers yes or no: torch, int8 (item tokens too), or a folder of flanrec export.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Saved:
     """A saved recommender, and how the command that asks it runs."""
 
     model: ModelOption
     device: DeviceOption = "auto"
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine", help="What spells titles and answers yes or no: torch, int8, or a folder of flanrec export."
-        ),
-    ] = "torch"
+    engine: EngineOption = "torch"
     config: ConfigOption = None
     as_json: JsonOption = False
 

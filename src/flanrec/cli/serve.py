@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flanrec.cli.config import SERVICE, ConfigOption, layered
-from flanrec.cli.options import DeviceOption
+from flanrec.cli.options import DeviceOption, EngineOption
 from flanrec.cli.stores import open_store
 from flanrec.errors import SettingsError
 from flanrec.serving.logs import log_to_stderr
@@ -46,6 +46,7 @@ def serve(
         int | None, typer.Option("--threads", min=1, help="Threads of the model; by default one a core.")
     ] = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "torch",
     config: ConfigOption = None,
 ) -> None:
     """Serve recommendations over HTTP."""
@@ -64,7 +65,7 @@ def serve(
             torch.set_num_threads(threads)
         settings = layered(ServeSettings(), SERVICE, config, {})
         requests = () if golden is None else read_golden(golden)
-        service = Service(kept, folders, settings, requests, device, models)
+        service = Service(kept, folders, settings, requests, device, models, engine)
         run(service, host, port, need_keys=need_keys, notice_seconds=notice)
     finally:
         kept.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +61,8 @@ class Answering:
         Parameters
         ----------
         engine
-            ``torch``, ``int8``, a folder that ``flanrec export ctranslate2`` wrote of this model, or an engine.
+            ``torch``, ``int8``, a folder that ``flanrec export ctranslate2`` wrote of this model, or an engine. With
+            ``int8`` item tokens read histories in int8 too; with any other name they do not.
 
         Raises
         ------
@@ -68,6 +70,8 @@ class Answering:
             See `make_engine`.
         """
         self._engine = make_engine(engine, self.backbone) if isinstance(engine, str | Path) else engine
+        if isinstance(engine, str | Path) and self._parts is not None:
+            self._parts = replace(self._parts, int8_tokens=engine == "int8")
 
     @property
     def parts(self) -> Parts:

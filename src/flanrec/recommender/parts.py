@@ -17,6 +17,7 @@ from flanrec.backbone import Backbone
 from flanrec.backbone.prompts import PromptEncoder
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.facets import Facets
+from flanrec.catalogue.int8_tokens import int8_reader
 from flanrec.catalogue.item_graph import IndexSettings
 from flanrec.catalogue.item_tokens import ItemTokens
 from flanrec.catalogue.like_rates import LikeRates
@@ -60,6 +61,8 @@ class Parts:
         How the item tokens search a large catalogue.
     saved_index
         Folder with the index of the item tokens, if one was saved with them.
+    int8_tokens
+        Have the item tokens read histories in int8, on a CPU.
     """
 
     dataset: Dataset
@@ -76,6 +79,7 @@ class Parts:
     read_reviews: Reviews | None
     searched: IndexSettings
     saved_index: Path | None
+    int8_tokens: bool = False
 
     @classmethod
     def assemble(
@@ -120,7 +124,7 @@ class Parts:
         with torch.inference_mode():
             outputs = self.tokens.outputs()
         return TokenReading(
-            self.tokens,
+            int8_reader(self.tokens) if self.int8_tokens else self.tokens,
             self.encoder,
             self.prompter,
             outputs=outputs,

@@ -20,6 +20,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _SMOOTHING = 0.1
+_OF_LATE = 0.05
+_OVERLOAD = 0.3
 
 
 class Busy(Exception):
@@ -58,8 +60,8 @@ class Batcher(Generic[Job, Result]):
     Nothing waits for company: while the model is at work, requests gather, and all of them that fit go next. A request
     whose deadline passes, or whose client is gone, leaves the queue at once.
 
-    A queue that has been full is kept short until it has been empty: under an overload that lasts, those who are let in
-    are answered about as soon as ever, instead of each behind a whole queue. A crowd that comes once just waits.
+    While many are refused the queue is kept short: under an overload that lasts, those who are let in are answered about
+    as soon as ever, instead of each behind a whole queue. A crowd that comes once just waits.
 
     Parameters
     ----------
@@ -88,8 +90,8 @@ class Batcher(Generic[Job, Result]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flanrec-model")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._overloaded = False
-        self._seconds_a_job = 0.001
+        self._refused_share = 0.0
+        self._seconds_a_job = self._seconds_a_batch = 0.001
 
     @property
     def waiting(self) -> int:
@@ -101,16 +103,22 @@ class Batcher(Generic[Job, Result]):
         """Whether one more would be refused."""
         return len(self._queue) >= self._most
 
+    def refuse(self) -> Busy:
+        """What one is told who is refused."""
+        self._refused_share += _OF_LATE * (1 - self._refused_share)
+        return Busy(max(1, math.ceil(len(self._queue) * self._seconds_a_job)))
+
     @property
-    def retry_seconds(self) -> int:
-        """When one who is refused may come again."""
-        return max(1, math.ceil(len(self._queue) * self._seconds_a_job))
+    def _overloaded(self) -> bool:
+        return self._refused_share > _OVERLOAD
 
     @property
     def _most(self) -> int:
         """How many may wait now."""
-        most = self._settings.overload_ms if self._overloaded else self._settings.wait_ms
-        return min(max(1, int(most / 1000 / self._seconds_a_job)), self._settings.waiting)
+        seconds = self._settings.wait_ms / 1000
+        if self._overloaded:
+            seconds = min(seconds, self._settings.overload_batches * self._seconds_a_batch)
+        return min(max(1, int(seconds / self._seconds_a_job)), self._settings.waiting)
 
     def start(self) -> None:
         """Begin to work; in a running event loop."""
@@ -134,12 +142,12 @@ class Batcher(Generic[Job, Result]):
         if self._closed:
             raise Closed
         if self.full:
-            raise Busy(self.retry_seconds)
+            raise self.refuse()
         waiting: _Waiting[Job, Result] = _Waiting(
             job, tokens, asyncio.get_running_loop().create_future(), time.monotonic()
         )
         self._queue.append(waiting)
-        self._overloaded = self._overloaded or self.full
+        self._refused_share -= _OF_LATE * self._refused_share
         self._idle.clear()
         self._woken.set()
         try:
@@ -170,7 +178,6 @@ class Batcher(Generic[Job, Result]):
         while True:
             batch = self._next()
             if not batch:
-                self._overloaded = False
                 self._woken.clear()
                 self._idle.set()
                 await self._woken.wait()
@@ -182,12 +189,17 @@ class Batcher(Generic[Job, Result]):
                 logger.exception("a batch of %d requests failed", len(batch))
                 answers = [problem] * len(batch)
             seconds = time.monotonic() - begun
-            self._seconds_a_job += _SMOOTHING * (seconds / len(batch) - self._seconds_a_job)
+            self._learn(len(batch), seconds)
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     _give(one.answer, answer)
             if self._told is not None:
                 self._told(len(batch), [begun - one.begun for one in batch], seconds)
+
+    def _learn(self, jobs: int, seconds: float) -> None:
+        self._seconds_a_job += _SMOOTHING * (seconds / jobs - self._seconds_a_job)
+        if not self._overloaded:
+            self._seconds_a_batch += _SMOOTHING * (seconds - self._seconds_a_batch)
 
     def _next(self) -> list[_Waiting[Job, Result]]:
         batch: list[_Waiting[Job, Result]] = []

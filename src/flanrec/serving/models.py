@@ -42,11 +42,14 @@ class Models:
         Whose items they follow.
     device
         Where they are loaded.
+    engine
+        As `Recommender.use_engine` takes it.
     """
 
-    def __init__(self, store: Store, device: str = "auto") -> None:
+    def __init__(self, store: Store, device: str = "auto", engine: str = "torch") -> None:
         self._store = store
         self._device = device
+        self._engine = engine
         self._served: dict[str, _Served] = {}
         self._default = ""
         self._lock = threading.Lock()
@@ -85,6 +88,7 @@ class Models:
         freed = hold_once(live.recommender.backbone, [one.recommender.backbone for one in self.all()])
         if freed:
             logger.info("model %s has %.0f MB of weights in common with those that are served", name, freed / 1e6)
+        live.recommender.use_engine(self._engine)
         live = live.following(self._store)
         wrong = list(check(live)) if check is not None else []
         if wrong:

@@ -7,15 +7,19 @@ import ipaddress
 import logging
 import signal
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from flanrec.errors import SettingsError
 from flanrec.serving.http import create_app
 from flanrec.serving.http.gate import LOOPBACK
+from flanrec.serving.http.shedding import Refusals
 from flanrec.serving.service import Service
 
 logger = logging.getLogger(__name__)
+
+_KEEP_ALIVE_SECONDS = 75
 
 
 def is_loopback(host: str) -> bool:
@@ -61,15 +65,26 @@ def run(service: Service, host: str, port: int, *, need_keys: bool = False, noti
         app,
         host=host,
         port=port,
+        http=_protocol(app.state.refusals),
         log_config=None,
         access_log=False,  # it would write addresses, which have user ids in them
         server_header=False,
+        # Longer than clients and proxies keep a connection that nothing comes over: else one is closed as it is used.
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(service.settings.drain_seconds)),
     )
     server = _Server(config, service, notice_seconds)
     server.run()
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def _protocol(refusals: Refusals) -> Any:
+    try:
+        from flanrec.serving.connections import connections
+    except ImportError:  # no httptools: questions are parsed before they are refused
+        return "auto"
+    return connections(refusals)
 
 
 class _Server(uvicorn.Server):

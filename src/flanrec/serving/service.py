@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ class Service:
         Where models are loaded.
     shelf
         Folder of models that may be loaded while the service runs; None for none.
+    engine
+        Of all models, as `Recommender.use_engine` takes it.
 
     Raises
     ------
@@ -70,10 +73,11 @@ class Service:
         golden: tuple[GoldenRequest, ...] = (),
         device: str = "auto",
         shelf: Path | None = None,
+        engine: str = "torch",
     ) -> None:
         self.store = store
         self.settings = settings or ServeSettings()
-        self.models = Models(store, device)
+        self.models = Models(store, device, engine)
         self.answerer = Answerer(self.models, store, self.settings)
         self.batcher: Batcher[Sequence[Question], list[Answer | Exception]] = Batcher(
             self.answerer.answer_all, self.settings.queue, self._told
@@ -94,6 +98,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to answer."""
+        keep_out_of_collections()
         self.batcher.start()
         self.recorder.start()
         self.ready = True
@@ -156,6 +161,7 @@ class Service:
             # Who loads a model over HTTP need not learn where it is on this machine.
             raise CheckpointError(str(problem).replace(f"{folder.parent}/", "")) from problem
         self.store.trail.add(by, "load model", f"{name} {live.version}")
+        keep_out_of_collections()
         return live
 
     def roll_back(self, name: str, by: Trace) -> Live:
@@ -176,6 +182,17 @@ class Service:
 
     def _told(self, size: int, waits: Sequence[float], seconds: float) -> None:
         self.metrics.batch(size, waits, seconds)
+
+
+def keep_out_of_collections() -> None:
+    """Have the garbage collector pass over all that is there now.
+
+    Models are some hundred thousand objects that stay. To look through them takes a third of a second, in which nobody
+    is answered, and Python would do it again and again. What they no longer need goes first.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def tokens_of(question: Question) -> int:

@@ -14,7 +14,7 @@ from flanrec.serving.http import problems
 from flanrec.serving.http.gate import LOOPBACK, BodyCap, Guard, Watch
 from flanrec.serving.http.routes import feedback, items, models, online, questions, state, users
 from flanrec.serving.http.schemas import Problem
-from flanrec.serving.http.shedding import Shed
+from flanrec.serving.http.shedding import Refusals, Shed
 from flanrec.serving.service import Service
 
 _ERRORS = {
@@ -72,5 +72,6 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
     app.add_middleware(BodyCap, most=service.settings.limits.body_bytes)
     app.add_middleware(Guard, recogniser=service.recogniser if keys else None, hosts=hosts)
     app.add_middleware(Watch, metrics=service.metrics)
-    app.add_middleware(Shed, service=service)
+    app.state.refusals = Refusals(service)
+    app.add_middleware(Shed, refusals=app.state.refusals)
     return app
