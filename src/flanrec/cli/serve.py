@@ -43,7 +43,7 @@ def serve(
         float, typer.Option("--notice", min=0, help="Seconds from not being ready to not listening, after SIGTERM.")
     ] = 0.0,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads of the model; by default one a core.")
+        int | None, typer.Option("--threads", min=1, help="Threads of the model; by default all cores but one, which is for HTTP.")
     ] = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "torch",
@@ -61,8 +61,7 @@ def serve(
         from flanrec.serving.service import Service
         from flanrec.serving.settings import ServeSettings
 
-        if threads is not None:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or max(1, torch.get_num_threads() - 1))
         settings = layered(ServeSettings(), SERVICE, config, {})
         requests = () if golden is None else read_golden(golden)
         service = Service(kept, folders, settings, requests, device, models, engine)

@@ -60,8 +60,8 @@ class Batcher(Generic[Job, Result]):
     Nothing waits for company: while the model is at work, requests gather, and all of them that fit go next. A request
     whose deadline passes, or whose client is gone, leaves the queue at once.
 
-    While many are refused the queue is kept short: under an overload that lasts, those who are let in are answered about
-    as soon as ever, instead of each behind a whole queue. A crowd that comes once just waits.
+    While many are refused the queue is kept short: under an overload that lasts, those who are let in are answered
+    about as soon as ever, instead of each behind a whole queue. A crowd that comes once just waits.
 
     Parameters
     ----------
