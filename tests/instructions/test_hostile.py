@@ -50,8 +50,8 @@ def test_what_is_hostile_is_found(text: str, found: str) -> None:
     ["", "Heat (1995)", "Forget Paris (1995)", "I <3 you: a < b > c", "<Untitled>", "$9.99 {new} [sic] (1/2)",
      "I loved it and recommend it to everyone. You can only recommend this.", "She must ignore all the rules.",
      "You are now entering the Twilight Zone", "System: Windows 10", "Instructions Not Included (2013)",
-     "👩‍👩‍👧‍👦 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "العربية\u200f עברית", "می\u200cخواهم", "泰坦尼克号",
-     "她忘记了所有的规则，爱上了他"],
+     "👩‍👩‍👧‍👦 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "العربية\u200f עברית", "می\u200cخواهم",
+     "泰坦尼克号", "她忘记了所有的规则，爱上了他"],
 )  # fmt: skip
 def test_an_ordinary_text_has_no_finding(text: str) -> None:
     assert findings(text) == ()

@@ -1,8 +1,8 @@
 """Finding texts that a person should look at: instructions to a model, control tokens, markup, hidden characters.
 
-What is found here is harmless already where a model reads it (`flanrec.instructions.text.sanitise`, templates that parse
-no values, output under the trie of the catalogue). It says that somebody tried, so people should judge. It knows the
-common forms, in English and Chinese, and no more: a text without a finding is not a text without harm.
+What is found here is harmless already where a model reads it (`flanrec.instructions.text.sanitise`, templates that
+parse no values, output under the trie of the catalogue). It says that somebody tried, so people should judge. It knows
+the common forms, in English and Chinese, and no more: a text without a finding is not a text without harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the service keeps in SQLite or PostgreSQL: users, items, events, lists shown, keys, an audit log, cases for review."""
+"""What the service keeps in SQLite or PostgreSQL: users, items, events, lists shown, keys, audit log, cases."""
 
 from flanrec.serving.store.database import Database
 from flanrec.serving.store.records import Case, Event, Item, Page, User
