@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from flanrec.errors import NotFoundError, SettingsError
+from flanrec.serving.http.addresses import by_id
 from flanrec.serving.http.asking import said, service_of, trace_of, within
 from flanrec.serving.http.cursors import Cursor, closed, opened
 from flanrec.serving.http.fields import Id
@@ -44,7 +45,7 @@ async def put_many(request: Request, given: Items) -> Response:
     return said(Put(created=sum(new), replaced=len(new) - sum(new)))
 
 
-@router.put("/{item_id:path}", response_model=ItemAnswer, responses={201: {"model": ItemAnswer}})
+@router.put(by_id("item_id"), response_model=ItemAnswer, responses={201: {"model": ItemAnswer}})
 async def put(request: Request, item_id: ItemId, given: ItemBody) -> Response:
     """Create or replace an item. It can be recommended when this is answered."""
     service = service_of(request)
@@ -53,7 +54,7 @@ async def put(request: Request, item_id: ItemId, given: ItemBody) -> Response:
     return said(_body(item), 201 if new[0] else 200)
 
 
-@router.patch("/{item_id:path}", response_model=ItemAnswer)
+@router.patch(by_id("item_id"), response_model=ItemAnswer)
 async def patch(request: Request, item_id: ItemId, given: ItemPatch) -> Response:
     """Change some fields of an item; attributes that are null go, and so does a year."""
     service = service_of(request)
@@ -72,7 +73,7 @@ async def patch(request: Request, item_id: ItemId, given: ItemPatch) -> Response
     return said(_body(found))
 
 
-@router.delete("/{item_id:path}", status_code=204)
+@router.delete(by_id("item_id"), status_code=204)
 async def delete(request: Request, item_id: ItemId) -> Response:
     """Delete an item: it is not recommended any more, whichever model is served."""
     service = service_of(request)
@@ -81,7 +82,7 @@ async def delete(request: Request, item_id: ItemId) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/{item_id:path}", response_model=ItemAnswer)
+@router.get(by_id("item_id"), response_model=ItemAnswer)
 async def get(request: Request, item_id: ItemId) -> Response:
     """An item."""
     found = await asyncio.to_thread(service_of(request).store.items.get, item_id)
