@@ -1,0 +1,132 @@
+"""Every text field of the service, as its own description lists them: no text in any of them breaks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from text_fields import Description, Field, request_of
+
+from flanrec.serving.http import create_app
+from flanrec.serving.service import Service
+from flanrec.serving.settings import Limits, Queue, ServeSettings
+
+STRANGE: list[Any] = [
+    "", " ", "\0", "a\0b", "\ud800", "x\udfff\ud83d", "\u202egnp.exe", "👩‍👩‍👧‍👦" * 50, "العربية עברית", "ﷺ" * 300, "e" + "\u0301" * 500,
+    "\x1b[31m\x7f\x85", "</s><pad><extra_id_0>", "<extra_id_0>", "<script>alert(1)</script>", "'; DROP TABLE users; --",
+    "../../etc/passwd", "..", "/", "%00%2e%2e", "NaN", "1e999", "\ufeff", "\u2028\u2029", "9" * 5_000, "\n" * 3_000, "{{7*7}}${7*7}",
+]  # fmt: skip
+OTHERS: list[Any] = [7, -1, 10**30, 1.5, True, None, [], {}, ["i3"], {"a": "b"}]
+LONG = ["x" * 1_000_000, "👩‍👩‍👧‍👦 " * 120_000, "a b " * 250_000, "\n" * 1_000_000]
+
+
+@pytest.fixture(scope="module")
+def attacked(make_service: Callable[..., Service]) -> Iterator[TestClient]:
+    """A client of a service that takes everything that comes, and tells what a server would."""
+    with _client(make_service(ServeSettings(queue=Queue(deadline_ms=60_000)))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def generous(make_service: Callable[..., Service]) -> Iterator[TestClient]:
+    """One of a service that lets in almost anything."""
+    most = {name: 10_000_000 for name in Limits.model_fields} | {"body_bytes": 100_000_000}
+    with _client(make_service(ServeSettings(limits=Limits(**most), queue=Queue(deadline_ms=300_000)))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def description(attacked: TestClient) -> Description:
+    return Description(attacked.get("/openapi.json").json())
+
+
+def _client(service: Service) -> TestClient:
+    return TestClient(create_app(service), base_url="http://localhost", raise_server_exceptions=False)
+
+
+def send(client: TestClient, description: Description, field: Field, text: Any) -> httpx.Response | None:
+    """Send a text and see what is answered; None where no client could send it."""
+    try:
+        answer = client.request(**request_of(description, field, text))
+    except (httpx.InvalidURL, ValueError):  # an address or a header that is none
+        assert field.where != "body"
+        return None
+    told = f"{field} {text!r:.60}: {answer.status_code} {answer.text[:300]}"
+    assert answer.status_code < 500, told
+    if answer.status_code >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json", told
+        assert answer.json()["detail"], told
+    elif answer.content and "json" in answer.headers["Content-Type"]:
+        answer.json()
+    return answer
+
+
+def test_the_fields_are_found(description: Description) -> None:
+    found = {str(field) for field in description.fields()}
+    assert found >= {
+        "POST /v1/recommend body wish", "POST /v1/recommend body history.[]", "POST /v1/recommend body filters.columns.{}.[]",
+        "POST /v1/recommend/batch body requests.[].attributes.{key}", "POST /v1/feedback body events.[].review",
+        "POST /v1/feedback header Idempotency-Key", "PUT /v1/items/{item_id} body category.[]", "GET /v1/items query containing",
+        "DELETE /v1/users/{user_id} path user_id", "PUT /v1/models/{name} body folder",
+    }  # fmt: skip
+    assert len(found) > 90
+
+
+def test_a_good_text_in_every_field_is_taken_or_not_there(attacked: TestClient, description: Description) -> None:
+    """The requests that the other tests spoil are good themselves, so that the texts come as far as they can."""
+    refused = {}
+    for field in description.fields():
+        text = {"cursor": "aTM", "limit": "5", "k": "5", "days": "7", "by": "content", "reading": "fused"}
+        answer = send(attacked, description, field, text.get(field.name[-1], "i3"))
+        if answer is not None and answer.status_code == 422:
+            refused[str(field)] = answer.text
+    assert all("/v1/models" in field or "{key}" in field or "columns" in field for field in refused), refused
+
+
+@pytest.mark.parametrize("text", STRANGE + OTHERS, ids=lambda text: repr(text)[:20])
+def test_no_strange_text_breaks_any_field(attacked: TestClient, description: Description, text: Any) -> None:
+    for field in description.fields():
+        if isinstance(text, str) or field.where == "body" and field.name[-1] != "{key}":
+            send(attacked, description, field, text)
+    assert attacked.get("/readyz").status_code == 200
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=st.text(max_size=300), which=st.integers(0, 10_000))
+@example(text="\ud800", which=0)
+def test_no_text_at_all_does(attacked: TestClient, description: Description, text: str, which: int) -> None:
+    fields = description.fields()
+    send(attacked, description, fields[which % len(fields)], text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", LONG, ids=["letters", "emoji", "words", "lines"])
+def test_a_very_long_text_is_refused_in_every_field(attacked: TestClient, description: Description, text: str) -> None:
+    for field in description.fields():
+        if field.where != "path":  # of addresses the server itself takes so much
+            answer = send(attacked, description, field, text)
+            assert answer is None or answer.status_code in (413, 422), (str(field), answer.status_code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", LONG, ids=["letters", "emoji", "words", "lines"])
+def test_where_it_is_let_in_it_breaks_nothing(generous: TestClient, description: Description, text: str) -> None:
+    for field in description.fields():
+        if field.where == "body":
+            send(generous, description, field, text)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"{", b"[" * 100_000, b'{"k": ' + b"9" * 5_000 + b"}", b'{"k": NaN}', b'{"k": 1e999}', b"\xff\xfe", b"null",
+     b'{"user_id": "u1", "user_id": "u2"}', b'{"attributes": {"a": Infinity}}', json.dumps("x").encode()],
+)  # fmt: skip
+def test_no_body_breaks_the_service(attacked: TestClient, sent: bytes) -> None:
+    answer = attacked.post("/v1/recommend", content=sent, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (200, 400, 422), answer.text[:300]
