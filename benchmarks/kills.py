@@ -221,10 +221,13 @@ class Round:
         """Wait until the update writes what is to be killed, or until a random moment."""
         until = time.monotonic() + (self.draw.uniform(0.5, UPDATE_SECONDS) if moment == "any" else 3 * UPDATE_SECONDS)
         drafts = {"checkpoint": (runs, "*/checkpoints/.*.tmp"), "output": (out.parent, f".{out.name}.*.tmp")}
+        before = self.draw.randint(0, 2)  # so many checkpoints are whole when one is being written
         while time.monotonic() < until and learning.poll() is None:
-            if moment in drafts and any(drafts[moment][0].glob(drafts[moment][1])):
-                time.sleep(self.draw.uniform(0, 0.8))
-                break
+            if moment == "output" or len(list(runs.glob("*/checkpoints/step-*"))) >= before:
+                folder, draft = drafts.get(moment, (runs, "no draft"))
+                if any(folder.glob(draft)):
+                    time.sleep(self.draw.uniform(0, 0.8))
+                    break
             time.sleep(0.002)
         ended = "" if learning.poll() is None else ", it had ended"
         self.found.updates[f"killed at: {moment}{ended}"] += 1
