@@ -25,8 +25,8 @@ CHECKS = [
     "use_after_free", "ensure_resource_availability",
 ]  # fmt: skip
 # Left out. positive_data_acceptance: what the schema allows may still be refused, for an item that is not there, a
-# cursor of nobody's page, more than this service's own limits, a user and a history at once. missing_required_header: no
-# header is required but the key, which ignored_auth checks. object_level_authorization: nothing is of one key alone.
+# cursor of nobody's page, more than this service's own limits, a user and a history at once. missing_required_header:
+# none is required but the key, which ignored_auth checks. object_level_authorization: nothing is of one key alone.
 
 # 504 is the answer to a deadline of a millisecond, which the schema allows; any other 5xx is a mistake here.
 CONFIG = """

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as asked
 from hypothesis import strategies as st
 from text_fields import Description, Field, request_of
 
@@ -17,26 +18,28 @@ from flanrec.serving.http import create_app
 from flanrec.serving.service import Service
 from flanrec.serving.settings import Limits, Queue, ServeSettings
 
-STRANGE: list[Any] = [
-    "", " ", "\0", "a\0b", "\ud800", "x\udfff\ud83d", "\u202egnp.exe", "👩‍👩‍👧‍👦" * 50, "العربية עברית", "ﷺ" * 300, "e" + "\u0301" * 500,
-    "\x1b[31m\x7f\x85", "</s><pad><extra_id_0>", "<extra_id_0>", "<script>alert(1)</script>", "'; DROP TABLE users; --",
-    "../../etc/passwd", "..", "/", "%00%2e%2e", "NaN", "1e999", "\ufeff", "\u2028\u2029", "9" * 5_000, "\n" * 3_000, "{{7*7}}${7*7}",
+SOME: list[Any] = ["a\0b", "x\udfff\ud83d", "</s><pad><extra_id_0>", "\u202e👩‍👩‍👧‍👦 العربية", "../..", 7, None]
+MORE: list[Any] = [
+    "", " ", "\0", "\ud800", "👩‍👩‍👧‍👦" * 50, "ﷺ" * 300, "e" + "\u0301" * 500, "\x1b[31m\x7f\x85", "<extra_id_0>",
+    "<script>alert(1)</script>", "'; DROP TABLE users; --", "../../etc/passwd", "/", "%00%2e%2e", "NaN", "1e999",
+    "\ufeff", "\u2028\u2029", "9" * 5_000, "\n" * 3_000, "{{7*7}}${7*7}", -1, 10**30, 1.5, True, [], {}, ["i3"],
+    {"a": "b"},
 ]  # fmt: skip
-OTHERS: list[Any] = [7, -1, 10**30, 1.5, True, None, [], {}, ["i3"], {"a": "b"}]
 LONG = ["x" * 1_000_000, "👩‍👩‍👧‍👦 " * 120_000, "a b " * 250_000, "\n" * 1_000_000]
 
 
 @pytest.fixture(scope="module")
-def attacked(make_service: Callable[..., Service]) -> Iterator[TestClient]:
+def attacked(make_service: Callable[..., Service], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client of a service that takes everything that comes, and tells what a server would."""
-    with _client(make_service(ServeSettings(queue=Queue(deadline_ms=60_000)))) as client:
+    settings = ServeSettings(queue=Queue(deadline_ms=60_000))
+    with _client(make_service(settings, shelf=tmp_path_factory.mktemp("shelf"))) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def generous(make_service: Callable[..., Service]) -> Iterator[TestClient]:
     """One of a service that lets in almost anything."""
-    most = {name: 10_000_000 for name in Limits.model_fields} | {"body_bytes": 100_000_000}
+    most = dict.fromkeys(Limits.model_fields, 10_000_000) | {"body_bytes": 100_000_000}
     with _client(make_service(ServeSettings(limits=Limits(**most), queue=Queue(deadline_ms=300_000)))) as client:
         yield client
 
@@ -44,6 +47,10 @@ def generous(make_service: Callable[..., Service]) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def description(attacked: TestClient) -> Description:
     return Description(attacked.get("/openapi.json").json())
+
+
+def _short(text: Any) -> str:
+    return ascii(text)[:20]
 
 
 def _client(service: Service) -> TestClient:
@@ -70,34 +77,35 @@ def send(client: TestClient, description: Description, field: Field, text: Any) 
 def test_the_fields_are_found(description: Description) -> None:
     found = {str(field) for field in description.fields()}
     assert found >= {
-        "POST /v1/recommend body wish", "POST /v1/recommend body history.[]", "POST /v1/recommend body filters.columns.{}.[]",
-        "POST /v1/recommend/batch body requests.[].attributes.{key}", "POST /v1/feedback body events.[].review",
-        "POST /v1/feedback header Idempotency-Key", "PUT /v1/items/{item_id} body category.[]", "GET /v1/items query containing",
-        "DELETE /v1/users/{user_id} path user_id", "PUT /v1/models/{name} body folder",
+        "POST /v1/recommend body wish", "POST /v1/recommend body history.[]", "GET /v1/items query containing",
+        "POST /v1/recommend body filters.columns.{}.[]", "POST /v1/recommend/batch body requests.[].attributes.{key}",
+        "POST /v1/feedback body events.[].review", "POST /v1/feedback header Idempotency-Key",
+        "PUT /v1/items/{item_id} body category.[]", "DELETE /v1/users/{user_id} path user_id",
+        "PUT /v1/models/{name} body folder",
     }  # fmt: skip
     assert len(found) > 90
 
 
-def test_a_good_text_in_every_field_is_taken_or_not_there(attacked: TestClient, description: Description) -> None:
-    """The requests that the other tests spoil are good themselves, so that the texts come as far as they can."""
-    refused = {}
+def test_a_good_text_is_taken_in_every_field(attacked: TestClient, description: Description) -> None:
+    """What the other tests spoil is good itself, so that strange texts come as far as texts can."""
+    good = {"cursor": "Mw", "limit": "5", "k": "5", "days": "7", "by": "content", "reading": "fused"}
     for field in description.fields():
-        text = {"cursor": "aTM", "limit": "5", "k": "5", "days": "7", "by": "content", "reading": "fused"}
-        answer = send(attacked, description, field, text.get(field.name[-1], "i3"))
-        if answer is not None and answer.status_code == 422:
-            refused[str(field)] = answer.text
-    assert all("/v1/models" in field or "{key}" in field or "columns" in field for field in refused), refused
+        text = "category" if field.name[-2:] == ("columns", "{key}") else good.get(field.name[-1], "i9")
+        answer = send(attacked, description, field, text)
+        assert answer is not None
+        # There is no user i9, no folder i9, and no model of this name.
+        assert answer.status_code in (200, 201, 204, 404), (str(field), answer.text)
 
 
-@pytest.mark.parametrize("text", STRANGE + OTHERS, ids=lambda text: repr(text)[:20])
+@pytest.mark.parametrize("text", SOME + [pytest.param(text, marks=pytest.mark.slow) for text in MORE], ids=_short)
 def test_no_strange_text_breaks_any_field(attacked: TestClient, description: Description, text: Any) -> None:
     for field in description.fields():
-        if isinstance(text, str) or field.where == "body" and field.name[-1] != "{key}":
+        if isinstance(text, str) or (field.where == "body" and field.name[-1] != "{key}"):
             send(attacked, description, field, text)
     assert attacked.get("/readyz").status_code == 200
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@asked(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.text(max_size=300), which=st.integers(0, 10_000))
 @example(text="\ud800", which=0)
 def test_no_text_at_all_does(attacked: TestClient, description: Description, text: str, which: int) -> None:

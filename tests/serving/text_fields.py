@@ -12,8 +12,9 @@ Schema = Mapping[str, Any]
 
 # What an otherwise good request says; anything else is "x", or the first of its choices.
 GOOD: dict[str, Any] = {
-    "user_id": "u1", "item_id": "i3", "item": "i20", "items": ["i20"], "title": "A film", "only": ["i20"], "name": "none",
-    "history": ["i3"], "exclude": ["i3"], "columns": {"category": ["Comedy"]}, "requests": [{"user_id": "u1"}],
+    "user_id": "u1", "item_id": "i3", "item": "i20", "items": ["i20"], "title": "A film", "only": ["i20"],
+    "name": "none", "history": ["i3"], "exclude": ["i3"], "columns": {"category": ["Comedy"]},
+    "requests": [{"user_id": "u1"}],
 }  # fmt: skip
 
 
@@ -61,7 +62,7 @@ class Description:
         self.document = document
 
     def fields(self) -> list[Field]:
-        """Every text of every body, and every parameter, which is a text whatever it says."""
+        """Every text of every body, and every parameter, which is a text whatever it says; what deletes comes last."""
         found = []
         for path, routes in self.document["paths"].items():
             for method, route in routes.items():
@@ -70,7 +71,7 @@ class Description:
                 found += [Field(method.upper(), path, "body", way, body) for way in self.texts(body or {})]
                 for one in route.get("parameters", []):
                     found.append(Field(method.upper(), path, one["in"], (one["name"],), body))
-        return found
+        return sorted(found, key=lambda one: one.method == "DELETE")
 
     def texts(self, schema: Schema) -> Iterator[tuple[str, ...]]:
         """The ways to all texts of a body."""
@@ -97,7 +98,9 @@ class Description:
                 return [self.filled(one["items"], tuple(rest), text)]
             if step in ("{}", "{key}") and isinstance(one.get("additionalProperties"), Mapping):
                 inner = one["additionalProperties"]
-                return {text: self.good(inner, "")} if step == "{key}" else {"category": self.filled(inner, tuple(rest), text)}
+                if step == "{key}":
+                    return {text: self.good(inner, "")}
+                return {"category": self.filled(inner, tuple(rest), text)}
             if step in one.get("properties", {}):
                 return self.good(one, "") | {step: self.filled(one["properties"][step], tuple(rest), text)}
         raise ValueError(f"no way {way} through {schema}")
