@@ -39,6 +39,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
@@ -53,7 +54,8 @@ from serving import serve
 from timing import write_record
 
 KINDS = (
-    "writing", "learning", "two services", "first start", "reloading", "writing", "learning apart", "starting",
+    "writing", "two services", "learning", "first start", "reloading", "writing", "starting", "learning apart",
+    "two services", "reloading",
 )  # fmt: skip
 MOMENTS = ("any", "checkpoint", "output")
 SHORT = (("--steps", "0", "--passes", "1"), ("--steps", "0", "--passes", "0.3"), ("--steps", "3", "--passes", "0.1"))
@@ -237,7 +239,7 @@ class Round:
         code = self._update(out, runs, *short, "--resume").wait()
         told = (self.place / "log-update").read_text(encoding="utf-8", errors="replace")
         went_on = "resuming after step" in told or "-done" in told
-        refused = re.search(r"(differs|other data or settings)", told)
+        refused = re.search(r"(belongs to a run with other|other data or settings)", told)
         if code == 0:
             verify_manifest(out) if out.exists() else None
             self.found.updates["went on" if went_on else "began again"] += 1
@@ -292,16 +294,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             kinds[kind] += 1
             took = time.monotonic() - begun
             print(f"{number + 1}: {kind}, {took:.0f} s, acknowledged so far: {kept.to_dict()}", flush=True)
+            write_record(asked.json, recorded(asked.seed, kept, found, kinds))
         # What was killed last must start too.
         Round(asked.kills, place, kept, found, draw).play("writing", 0.5)
         check(place, kept)
-    record = {
-        "machine": machine(), "kills": asked.kills, "seed": asked.seed, "rounds": dict(kinds), "lost": 0,
+    record = recorded(asked.seed, kept, found, kinds)
+    print(json.dumps(record, indent=1))
+    write_record(asked.json, record)
+
+
+def recorded(seed: int, kept: Acknowledged, found: Found, kinds: Counter[str]) -> dict[str, Any]:
+    """What all rounds so far say; where anything was lost there was no further one."""
+    return {
+        "machine": machine(), "kills": kinds.total(), "seed": seed, "rounds": dict(kinds), "lost": 0,
         "acknowledged": kept.to_dict(), "answers": dict(sorted(found.answers.items())), "updates": dict(found.updates),
         "starts": len(found.starts), "slowest_start_s": round(max(found.starts), 1),
     }  # fmt: skip
-    print(json.dumps(record, indent=1))
-    write_record(asked.json, record)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from flanrec.errors import NotFoundError
 from flanrec.serving.http.addresses import by_id
-from flanrec.serving.http.asking import said, service_of, trace_of, within
+from flanrec.serving.http.asking import said, service_of, short_enough, trace_of, within
 from flanrec.serving.http.cursors import Cursor, closed, opened
 from flanrec.serving.http.fields import Id
 from flanrec.serving.http.schemas import EventAnswer, EventPage, UserAnswer, UserBody, UserPage
@@ -32,6 +32,7 @@ async def users(request: Request, cursor: Cursor = None, limit: Annotated[int, Q
 @router.put(by_id("user_id"), response_model=UserAnswer, responses={201: {"model": UserAnswer}})
 async def put(request: Request, user_id: UserId, given: UserBody) -> Response:
     """Create or replace a user; what they did stays."""
+    short_enough(service_of(request).settings.limits, given.attributes)
     user = User(user_id, {name: value for name, value in given.attributes.items() if value is not None})
     created = await asyncio.to_thread(service_of(request).store.users.put, user, trace_of(request))
     return said(_body(user), 201 if created else 200)
@@ -40,7 +41,9 @@ async def put(request: Request, user_id: UserId, given: UserBody) -> Response:
 @router.patch(by_id("user_id"), response_model=UserAnswer)
 async def patch(request: Request, user_id: UserId, given: UserBody) -> Response:
     """Change some attributes; those that are null go."""
-    found = await asyncio.to_thread(service_of(request).store.users.patch, user_id, given.attributes, trace_of(request))
+    service = service_of(request)
+    short_enough(service.settings.limits, given.attributes)
+    found = await asyncio.to_thread(service.store.users.patch, user_id, given.attributes, trace_of(request))
     if found is None:
         raise NotFoundError("there is no such user")
     return said(_body(found))
