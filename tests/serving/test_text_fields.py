@@ -20,9 +20,10 @@ from flanrec.serving.service import Service
 from flanrec.serving.settings import Limits, Queue, ServeSettings
 from flanrec.serving.store import Store
 
-SOME: list[Any] = ["a\0b", "x\udfff\ud83d", "</s><pad><extra_id_0>", "\u202e👩‍👩‍👧‍👦 العربية", "../..", 7, None]
+SOME: list[Any] = ["a\0b", "x\udfff\ud83d", "</s><pad><extra_id_0>", "\u202e👩‍👩‍👧‍👦 العربية", "../..", "²", 7, None]
 MORE: list[Any] = [
-    "", " ", "\0", "\ud800", "👩‍👩‍👧‍👦" * 50, "ﷺ" * 300, "e" + "\u0301" * 500, "\x1b[31m\x7f\x85", "<extra_id_0>",
+    "", " ", "--5",
+    "\0", "\ud800", "👩‍👩‍👧‍👦" * 50, "ﷺ" * 300, "e" + "\u0301" * 500, "\x1b[31m\x7f\x85", "<extra_id_0>",
     "<script>alert(1)</script>", "'; DROP TABLE users; --", "../../etc/passwd", "/", "%00%2e%2e", "NaN", "1e999",
     "\ufeff", "\u2028\u2029", "9" * 5_000, "\n" * 3_000, "{{7*7}}${7*7}", -1, 10**30, 1.5, True, [], {}, ["i3"],
     {"a": "b"},
