@@ -20,7 +20,7 @@ learning, learning apart
     changes meanwhile: the update may then refuse to go on, if it says why.
 
 Then SQLite checks the store, what was acknowledged must be there, every folder that is taken for a model must be whole,
-and the next round must start. The record has how many there were of each.
+and the next round must start. The record has how many there were of each; a run with another ``--seed`` is added to it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ KINDS = (
     "two services", "reloading",
 )  # fmt: skip
 MOMENTS = ("any", "checkpoint", "output")
-SHORT = (("--steps", "0", "--passes", "1"), ("--steps", "0", "--passes", "0.3"), ("--steps", "3", "--passes", "0.1"))
+SHORT = (("--steps", "0", "--passes", "0.3"), ("--steps", "0", "--passes", "0.1"), ("--steps", "3", "--passes", "0.1"))
 """Options of updates that take seconds: of the item tokens alone, or of the T5 too."""
 START_SECONDS, UPDATE_SECONDS = 8.0, 30.0
 
@@ -263,7 +263,8 @@ def check(place: Path, kept: Acknowledged) -> None:
 
 
 def prepare(model: Path, place: Path) -> None:
-    """Put the model on the shelf, with checkpoints every second of its updates."""
+    """Put the model on the shelf, with checkpoints every second of its updates, and an empty store beside it."""
+    Store.open(place / "store.db").close()
     recommender = Recommender.load(model, device="cpu")
     recommender.settings = recommender.settings.model_copy(update={"checkpoint_seconds": 1.0})
     recommender.save_pretrained(place / "shelf" / "first")
@@ -280,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--json", type=Path, default=None)
     asked = options.parse_args(arguments)
     draw = random.Random(asked.seed)
+    earlier = json.loads(asked.json.read_text("utf-8"))["runs"] if asked.json and asked.json.exists() else []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         prepare(asked.model, place)
@@ -294,21 +296,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             kinds[kind] += 1
             took = time.monotonic() - begun
             print(f"{number + 1}: {kind}, {took:.0f} s, acknowledged so far: {kept.to_dict()}", flush=True)
-            write_record(asked.json, recorded(asked.seed, kept, found, kinds))
+            write(asked.json, earlier, recorded(asked.seed, kept, found, kinds))
         # What was killed last must start too.
         Round(asked.kills, place, kept, found, draw).play("writing", 0.5)
         check(place, kept)
-    record = recorded(asked.seed, kept, found, kinds)
-    print(json.dumps(record, indent=1))
-    write_record(asked.json, record)
+    run = recorded(asked.seed, kept, found, kinds)
+    print(json.dumps(run, indent=1))
+    write(asked.json, earlier, run)
+
+
+def write(path: Path | None, earlier: list[dict[str, Any]], run: dict[str, Any]) -> None:
+    """Put a run behind the earlier ones of a record."""
+    runs = [*earlier, run]
+    write_record(path, {"kills": sum(one["kills"] for one in runs), "lost": 0, "runs": runs})
 
 
 def recorded(seed: int, kept: Acknowledged, found: Found, kinds: Counter[str]) -> dict[str, Any]:
     """What all rounds so far say; where anything was lost there was no further one."""
     return {
-        "machine": machine(), "kills": kinds.total(), "seed": seed, "rounds": dict(kinds), "lost": 0,
+        "machine": machine(), "kills": kinds.total(), "seed": seed, "rounds": dict(kinds),
         "acknowledged": kept.to_dict(), "answers": dict(sorted(found.answers.items())), "updates": dict(found.updates),
-        "starts": len(found.starts), "slowest_start_s": round(max(found.starts), 1),
+        "starts": len(found.starts), "slowest_start_s": round(max(found.starts, default=0.0), 1),
     }  # fmt: skip
 
 
