@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses 2
 
 test-all: lint
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[oracle,export,distributed,mlflow,trackio]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[oracle,fuzz,export,distributed,mlflow,trackio]'
 	$(BIN)/python -m pytest --numprocesses 2 -m ''
 
 bench: $(STAMP)

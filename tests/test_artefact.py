@@ -142,6 +142,31 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_earlier_one(sealed: Path) -> 
     assert verify_manifest(sealed) == {"kind": "example"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="two folders change names in one step on Linux alone")
+def test_there_is_a_save_at_every_moment_of_its_replacement(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed: list[tuple[str, str]] = []
+    rename = os.rename
+
+    def noted(one: Path, other: Path) -> None:
+        rename(one, other)
+        renamed.append((str(one), str(other)))
+
+    monkeypatch.setattr(os, "rename", noted)
+    with saving(sealed, {"kind": "second"}) as draft:
+        (draft / "weights.safetensors").write_bytes(b"2")
+    assert verify_manifest(sealed) == {"kind": "second"}
+    assert str(sealed) not in [one for one, _ in renamed]  # it never stepped aside
+    assert list(sealed.parent.iterdir()) == [sealed]
+
+
+def test_a_save_is_replaced_where_folders_cannot_change_names(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flanrec.artefact._swapped", lambda *_: False)
+    with saving(sealed, {"kind": "second"}):
+        pass
+    assert verify_manifest(sealed) == {"kind": "second"}
+    assert list(sealed.parent.iterdir()) == [sealed]
+
+
 def test_what_a_kill_left_behind_is_swept_away_a_day_later(sealed: Path) -> None:
     old, running = (sealed.with_name(f".model.{name}.tmp") for name in ("old", "running"))
     for folder in (old, running):

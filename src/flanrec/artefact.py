@@ -8,6 +8,7 @@ afterwards does not agree with it. Loaders call `verify_manifest` before they re
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import glob
 import hashlib
 import json
@@ -24,6 +25,7 @@ from flanrec.errors import CheckpointError
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
 _STALE_SECONDS = 24 * 3600
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 # Loaders of the libraries below pick files up by name. One of these that the manifest does not list
 # was added by somebody else, and could change what is loaded; anything else (a README, a list of
@@ -190,8 +192,10 @@ def _put_in_place(draft: Path, target: Path) -> None:
     except OSError:
         if not target.exists():
             raise
-    # An earlier save is in the way: step it aside first, delete it last. A crash between the two
-    # renames leaves both whole, under hidden names beside the target.
+    if _swapped(draft, target):
+        return  # whoever made the draft removes it, with the earlier save in it
+    # The earlier save steps aside first, and is deleted last. A crash between the two renames leaves both whole, under
+    # hidden names beside the target.
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
     os.rename(target, aside)
     try:
@@ -200,6 +204,15 @@ def _put_in_place(draft: Path, target: Path) -> None:
         os.rename(aside, target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _swapped(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step, so that a kill leaves one of them there; False where that cannot be."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2  # Linux
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(exchange(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
 def _sweep(target: Path) -> None:

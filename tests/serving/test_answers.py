@@ -53,6 +53,12 @@ def test_somebody_who_is_not_stored_is_known_by_titles_ids_and_a_wish(
     assert listed(untouched, history=[title, "i9"], wish="comedy", attributes={"age": 30}, k=5) == expected
 
 
+@pytest.mark.parametrize("entry", ["no such film", "²", "--5", "-", "٣", "9" * 1_999])
+def test_what_is_neither_an_id_nor_a_title_is_not_found(untouched: TestClient, entry: str) -> None:
+    for path, asked in (("recommend", {"history": [entry]}), ("explain", {"user_id": "u1", "item": entry})):
+        assert untouched.post(f"/v1/{path}", json=asked).status_code == 404
+
+
 def test_a_user_nobody_knows_gets_what_is_popular_and_is_told_so(untouched: TestClient) -> None:
     body = untouched.post("/v1/recommend", json={"user_id": "nobody"}).json()
     assert body["basis"] == "popularity"

@@ -184,6 +184,7 @@ def small(make_service: Callable[..., Service]) -> Iterator[TestClient]:
         ("/v1/recommend", {"user_id": "u1", "wish": "x" * 21}),
         ("/v1/recommend", {"user_id": "u1", "exclude": ["i1"] * 6}),
         ("/v1/recommend", {"user_id": "u1", "attributes": {"town": "x" * 21}}),
+        ("/v1/recommend", {"user_id": "u1", "filters": {"columns": {"category": ["x" * 21]}}}),
         ("/v1/recommend/batch", {"requests": [{"user_id": "u1"}] * 4}),
         ("/v1/rank", {"user_id": "u1", "items": ["i1"] * 6}),
         ("/v1/match", {"user_id": "u1", "items": ["i1"] * 4}),
@@ -191,6 +192,8 @@ def small(make_service: Callable[..., Service]) -> Iterator[TestClient]:
         ("/v1/feedback", {"events": [{"user_id": "u1", "item_id": "i1"}] * 4}),
         ("/v1/feedback", {"events": [{"user_id": "u1", "item_id": "i1", "review": "x" * 31}]}),
         ("/v1/items", {"items": [{"item_id": "n", "title": "x" * 21}]}),
+        ("/v1/items", {"items": [{"item_id": "n", "title": "x", "category": ["x" * 21]}]}),
+        ("/v1/items", {"items": [{"item_id": "n", "title": "x", "attributes": {"a": "x" * 21}}]}),
         ("/v1/items", {"items": [{"item_id": "n", "title": "x", "text": "x" * 31}]}),
     ],
 )

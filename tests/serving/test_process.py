@@ -27,7 +27,7 @@ def test_it_serves_and_ends_in_order(model_folder: Path, tmp_path: Path) -> None
         assert one.end() == 0
         requests = [line for line in one.logged() if line["message"] == "request"]
         assert [line["route"] for line in requests] == [
-            "/readyz", "/v1/recommend", "/v1/users/{user_id:path}", "/v1/items/{item_id:path}",
+            "/readyz", "/v1/recommend", "/v1/users/{user_id:id}", "/v1/items/{item_id:id}",
         ]  # fmt: skip
         assert all(line["request_id"] and line["milliseconds"] > 0 for line in requests)
         assert "u9" not in "\n".join(one.lines)

@@ -43,7 +43,7 @@ def serve(
         float, typer.Option("--notice", min=0, help="Seconds from not being ready to not listening, after SIGTERM.")
     ] = 0.0,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads of the model; by default all cores but one, which is for HTTP.")
+        int | None, typer.Option("--threads", min=1, help="Threads of the model; by default all cores but one.")
     ] = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "torch",

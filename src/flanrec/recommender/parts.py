@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,7 @@ from flanrec.recommender.prompting import make_prompter
 from flanrec.recommender.readings import TokenReading
 from flanrec.recommender.settings import RecommenderSettings
 
+_NUMBER = re.compile("-?[0-9]{1,18}")  # not whatever some script counts as a digit
 _SAMPLE = 512
 """Users whose states say which directions of item vectors matter."""
 
@@ -189,7 +191,7 @@ class Parts:
         words = str(entry).strip()
         if words.casefold() in self._by_title:
             return self._by_title[words.casefold()]
-        if isinstance(entry, str) and words.lstrip("-").isdigit() and int(words) in self.catalogue:
+        if isinstance(entry, str) and _NUMBER.fullmatch(words) and int(words) in self.catalogue:
             return self.catalogue.index_of(int(words))
         close = difflib.get_close_matches(words.casefold(), self._by_title, n=3, cutoff=0.5)
         advice = ", ".join(repr(self.catalogue.titles[self._by_title[title]]) for title in close)

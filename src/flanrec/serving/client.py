@@ -222,7 +222,7 @@ def _quoted(item_id: str) -> str:
 
 def _pause(tried: int, told: str | None) -> float:
     """As long as the service says, else a growing time, of which chance takes up to half."""
-    if told is not None and told.isdigit():
+    if told is not None and told.isdecimal():
         return min(float(told), _LONGEST_WAIT)
     return float(min(0.1 * 2**tried, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 

@@ -62,8 +62,8 @@ def refuse_difference(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, 
         told = "; ".join(f"{name} was {theirs.get(name)!r} and is now {ours.get(name)!r}" for name in different[:5])
         more = f" (and {len(different) - 5} more)" if len(different) > 5 else ""
         raise CheckpointError(
-            f"{path} belongs to a run with other settings: {told}{more}. "
-            "Give the same settings to resume it, or start in another folder."
+            f"{path} belongs to a run with other data or settings: {told}{more}. "
+            "Give the same ones to resume it, start in another folder, or remove this one and begin again."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Security
@@ -18,8 +18,7 @@ from flanrec.serving.http.shedding import Refusals, Shed
 from flanrec.serving.service import Service
 
 _ERRORS = {
-    401: "No key, or not a valid one.",
-    403: "The key lacks the scope.",
+    400: "The body is no text.",
     404: "What is named is not there.",
     409: "A model was not taken, and what was served before goes on; or a case was decided already.",
     413: "The body is too large.",
@@ -28,6 +27,12 @@ _ERRORS = {
     503: "The service is ending, or its store cannot be used.",
     504: "The answer was not ready before the deadline.",
 }
+_BY_KEY = {
+    401: "No key, or not a valid one.",
+    403: "The key lacks the scope.",
+    429: _ERRORS[429],
+}
+_BY_HOST = {421: "The service was asked under a name that is not this machine's own."}
 
 
 def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = LOOPBACK) -> FastAPI:
@@ -49,10 +54,6 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
         finally:
             await service.stop()
 
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-        for status, text in _ERRORS.items()
-    }
     app = FastAPI(
         title="flanrec",
         version=flanrec.__version__,
@@ -63,10 +64,12 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
         redirect_slashes=False,
     )
     app.state.service = service
-    needs = [Security(HTTPBearer(auto_error=False, description="Needed where the service has keys."))]
+    guarded = _BY_KEY if keys else _BY_HOST
+    needs = [Security(HTTPBearer(auto_error=False, description="Made by flanrec keys create."))] if keys else []
     for module in (questions, users, items, feedback, moderation, models, online):
-        app.include_router(module.router, responses=told, dependencies=needs)
-    app.include_router(state.router)
+        app.include_router(module.router, responses=_told(_ERRORS | guarded), dependencies=needs)
+    app.include_router(state.router, responses=_told(guarded), dependencies=needs)
+    app.include_router(state.probes, responses=_told({503: _ERRORS[503]} | ({} if keys else _BY_HOST)))
     problems.install(app)
     # The last that is added stands first.
     app.add_middleware(BodyCap, most=service.settings.limits.body_bytes)
@@ -75,3 +78,9 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
     app.state.refusals = Refusals(service)
     app.add_middleware(Shed, refusals=app.state.refusals)
     return app
+
+
+def _told(errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Errors as the description of the service has them."""
+    body = {problems.MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {status: {"description": text, "content": body} for status, text in errors.items()}

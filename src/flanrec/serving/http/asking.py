@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from fastapi import Request, Response
@@ -13,6 +13,7 @@ from flanrec.errors import SettingsError
 from flanrec.serving.http.gate import NOBODY
 from flanrec.serving.http.problems import Gone
 from flanrec.serving.service import Service
+from flanrec.serving.settings import Limits
 from flanrec.serving.store.trail import Trace
 
 Result = TypeVar("Result")
@@ -38,6 +39,12 @@ def within(name: str, count: int, most: int) -> None:
     """Raise SettingsError where there is more of something than the service lets in."""
     if count > most:
         raise SettingsError(f"{name}: {count} is more than this service takes, {most}")
+
+
+def short_enough(limits: Limits, attributes: Mapping[str, object]) -> None:
+    """Raise SettingsError where an attribute is longer than the service lets in."""
+    for name, value in attributes.items():
+        within(f"characters of the attribute {name}", len(str(value)), limits.text)
 
 
 def said(body: BaseModel, status: int = 200) -> Response:

@@ -19,6 +19,11 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _as_whole(value: Any) -> Any:
+    """1972.0 is a whole number: tables with gaps write years so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _plain_id(text: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise PydanticCustomError("id_characters", "an id has no control characters")
@@ -33,16 +38,18 @@ def _without_controls(text: str) -> str:
     return "".join(kept)
 
 
-Id = Annotated[
-    str,
-    BeforeValidator(_as_text, json_schema_input_type=str | int),
-    StringConstraints(min_length=1, max_length=ID_LENGTH),
-    AfterValidator(_plain_id),
-]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=ID_LENGTH)]
+Token = Annotated[_Text, AfterValidator(_plain_id)]
+"""An id that clients choose for what they send."""
+
+Id = Annotated[Token, BeforeValidator(_as_text, json_schema_input_type=_Text | int)]
 """Of a user or an item; a whole number stands for its digits."""
 
 Words = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_without_controls)]
 """What people write."""
+
+WHOLE = BeforeValidator(_as_whole)
+"""Beside an ``int`` of a body."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_plain_id)]
 """Of an attribute, a column, a kind of event, or a model."""
@@ -59,4 +66,4 @@ Value = (
 
 Attributes = Annotated[dict[Name, Value | None], Field(max_length=100)]
 Seconds = Annotated[float, Field(ge=0, lt=LATEST, allow_inf_nan=False)]
-Year = Annotated[int, Field(ge=-5_000, le=5_000)]
+Year = Annotated[int, Field(ge=-5_000, le=5_000), WHOLE]

@@ -178,7 +178,7 @@ class BodyCap:
             await self.app(scope, receive, send)
             return
         said = Headers(scope=scope).get("content-length", "")
-        if said.isdigit() and int(said[:20]) > self.most:
+        if said.isdecimal() and int(said[:20]) > self.most:
             await problem(413, self._told)(scope, receive, send)
             return
         read = 0

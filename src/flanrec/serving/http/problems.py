@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from flanrec.errors import CheckpointError, ConflictError, FlanrecError, NotFoundError, StoreError
 from flanrec.serving.batching import Busy, Closed, Late
+from flanrec.serving.http.addresses import methods_of
 from flanrec.serving.http.schemas import Mistake, Problem
 from flanrec.serving.logs import REQUEST_ID
 
@@ -95,8 +96,10 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return problem(422, f"the request is not as it has to be: {told}", errors=found[:_MOST_MISTAKES])
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     answer = problem(error.status_code, str(error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["Allow"] = methods_of(request)
     return answer

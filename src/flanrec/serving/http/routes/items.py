@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from flanrec.errors import NotFoundError, SettingsError
-from flanrec.serving.http.asking import said, service_of, trace_of, within
+from flanrec.serving.http.addresses import by_id
+from flanrec.serving.http.asking import said, service_of, short_enough, trace_of, within
 from flanrec.serving.http.cursors import Cursor, closed, opened
 from flanrec.serving.http.fields import Id
 from flanrec.serving.http.schemas import ItemAnswer, ItemBody, ItemPage, ItemPatch, Items, ItemWithId, Put
@@ -44,7 +45,7 @@ async def put_many(request: Request, given: Items) -> Response:
     return said(Put(created=sum(new), replaced=len(new) - sum(new)))
 
 
-@router.put("/{item_id:path}", response_model=ItemAnswer, responses={201: {"model": ItemAnswer}})
+@router.put(by_id("item_id"), response_model=ItemAnswer, responses={201: {"model": ItemAnswer}})
 async def put(request: Request, item_id: ItemId, given: ItemBody) -> Response:
     """Create or replace an item. It can be recommended when this is answered."""
     service = service_of(request)
@@ -53,7 +54,7 @@ async def put(request: Request, item_id: ItemId, given: ItemBody) -> Response:
     return said(_body(item), 201 if new[0] else 200)
 
 
-@router.patch("/{item_id:path}", response_model=ItemAnswer)
+@router.patch(by_id("item_id"), response_model=ItemAnswer)
 async def patch(request: Request, item_id: ItemId, given: ItemPatch) -> Response:
     """Change some fields of an item; attributes that are null go, and so does a year."""
     service = service_of(request)
@@ -62,7 +63,7 @@ async def patch(request: Request, item_id: ItemId, given: ItemPatch) -> Response
         for name, value in given.model_dump(exclude_unset=True).items()
         if value is not None or name == "year"
     }
-    _check(service.settings.limits, str(changes.get("title", "")), str(changes.get("text", "")))
+    _check(service.settings.limits, given)
     if "title" in changes and not str(changes["title"]).strip():
         raise SettingsError("title: an item keeps a title; give one")
     found = await asyncio.to_thread(service.store.items.patch, item_id, changes, trace_of(request))
@@ -72,7 +73,7 @@ async def patch(request: Request, item_id: ItemId, given: ItemPatch) -> Response
     return said(_body(found))
 
 
-@router.delete("/{item_id:path}", status_code=204)
+@router.delete(by_id("item_id"), status_code=204)
 async def delete(request: Request, item_id: ItemId) -> Response:
     """Delete an item: it is not recommended any more, whichever model is served."""
     service = service_of(request)
@@ -81,7 +82,7 @@ async def delete(request: Request, item_id: ItemId) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/{item_id:path}", response_model=ItemAnswer)
+@router.get(by_id("item_id"), response_model=ItemAnswer)
 async def get(request: Request, item_id: ItemId) -> Response:
     """An item."""
     found = await asyncio.to_thread(service_of(request).store.items.get, item_id)
@@ -105,16 +106,18 @@ async def _put(request: Request, service: Service, given: list[Item]) -> list[bo
 
 
 def _item(given: ItemBody | ItemWithId, item_id: str, limits: Limits) -> Item:
-    _check(limits, given.title, given.text)
+    _check(limits, given)
     if not given.title.strip() and not given.text.strip():
         raise SettingsError("title: an item needs a title, or at least a text")
     told = {name: value for name, value in given.attributes.items() if value is not None}
     return Item(item_id, given.title, given.text, tuple(given.category), given.year, told)
 
 
-def _check(limits: Limits, title: str, text: str) -> None:
-    within("characters of title", len(title), limits.text)
-    within("characters of text", len(text), limits.item_text)
+def _check(limits: Limits, given: ItemBody | ItemPatch) -> None:
+    within("characters of title", len(given.title or ""), limits.text)
+    within("characters of text", len(given.text or ""), limits.item_text)
+    within("characters of a category", max(map(len, given.category or ()), default=0), limits.text)
+    short_enough(limits, given.attributes or {})
 
 
 def _body(item: Item) -> ItemAnswer:

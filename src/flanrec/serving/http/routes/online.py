@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from flanrec.metrics import Interval
 from flanrec.serving.experiments import Experiment
 from flanrec.serving.http.asking import said, service_of
+from flanrec.serving.http.fields import Name
 from flanrec.serving.http.schemas.online import Online, OnlineComparison, OnlineModel, Span
 from flanrec.serving.online import Comparison, by_model, compared_mixed, compared_split
 from flanrec.serving.store import Store
@@ -19,20 +20,19 @@ from flanrec.serving.store.shown import Answer
 router = APIRouter(prefix="/v1", tags=["online"])
 
 _DAY = 24 * 3600.0
+_Kinds = Annotated[
+    list[Name], Query(default_factory=list, max_length=100, description="Kinds of events that count; all by default.")
+]
 
 
 @router.get("/online", response_model=Online)
-async def online(
-    request: Request,
-    days: Annotated[float, Query(gt=0, le=3_650)] = 7.0,
-    event: Annotated[list[str] | None, Query(description="Kinds of events that count; all by default.")] = None,
-) -> Response:
+async def online(request: Request, event: _Kinds, days: Annotated[float, Query(gt=0, le=3_650)] = 7.0) -> Response:
     """Hit rates by version of a model, and the comparison of the experiment that runs.
 
     A list is met by events that name its request.
     """
     service = service_of(request)
-    return said(await asyncio.to_thread(_table, service.store, service.settings.experiment, days, tuple(event or ())))
+    return said(await asyncio.to_thread(_table, service.store, service.settings.experiment, days, tuple(event)))
 
 
 def _table(store: Store, experiment: Experiment, days: float, events: tuple[str, ...]) -> Online:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from flanrec.ranking.policy import Policy
 from flanrec.ranking.rules import Diversity, LongTail
 from flanrec.recommender.asking import Asking
-from flanrec.serving.http.asking import request_id_of, said, service_of, unless_gone, within
+from flanrec.serving.http.asking import request_id_of, said, service_of, short_enough, unless_gone, within
 from flanrec.serving.http.fields import ID_LENGTH
 from flanrec.serving.http.problems import problem_of
 from flanrec.serving.http.recommending import recommended, shown
@@ -128,6 +128,8 @@ def list_question(asked: Recommend, limits: Limits) -> ListQuestion:
     within("filters.only", len(asked.filters.only or ()), limits.candidates)
     _check_words(limits, wish=asked.wish, avoid=asked.avoid)
     filters = asked.filters
+    for name, values in filters.columns.items():
+        within(f"characters of a value of {name}", max(map(len, values)), limits.text)
     return ListQuestion(
         model=asked.model or "",
         who=_who(asked, limits),
@@ -159,8 +161,7 @@ def _who(asked: For, limits: Limits) -> Who:
     within("history", len(history), limits.history)
     for entry in history:
         within("characters of an entry of history", len(entry), limits.text)
-    for name, value in asked.attributes.items():
-        within(f"characters of the attribute {name}", len(str(value)), limits.text)
+    short_enough(limits, asked.attributes)
     return Who(asked.user_id, tuple(history), asked.attributes)
 
 

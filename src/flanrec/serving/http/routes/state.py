@@ -15,15 +15,17 @@ from flanrec.serving.http.wording import version_of
 from flanrec.serving.watching import CONTENT_TYPE
 
 router = APIRouter(tags=["state"])
+probes = APIRouter(tags=["state"])
+"""Asked without a key."""
 
 
-@router.get("/livez", response_model=str)
+@probes.get("/livez", response_model=str)
 async def livez() -> Response:
     """Whether the process answers."""
     return Response('"alive"', media_type="application/json")
 
 
-@router.get("/readyz", response_model=str)
+@probes.get("/readyz", response_model=str)
 async def readyz(request: Request) -> Response:
     """Whether requests should come here: models are loaded, the store answers, and the service is not ending."""
     service = service_of(request)

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from flanrec.errors import NotFoundError
-from flanrec.serving.http.asking import said, service_of, trace_of, within
+from flanrec.serving.http.addresses import by_id
+from flanrec.serving.http.asking import said, service_of, short_enough, trace_of, within
 from flanrec.serving.http.cursors import Cursor, closed, opened
 from flanrec.serving.http.fields import Id
 from flanrec.serving.http.schemas import EventAnswer, EventPage, UserAnswer, UserBody, UserPage
@@ -28,24 +29,27 @@ async def users(request: Request, cursor: Cursor = None, limit: Annotated[int, Q
     return said(UserPage(users=[_body(user) for user in page.records], next=closed(page.after)))
 
 
-@router.put("/{user_id:path}", response_model=UserAnswer, responses={201: {"model": UserAnswer}})
+@router.put(by_id("user_id"), response_model=UserAnswer, responses={201: {"model": UserAnswer}})
 async def put(request: Request, user_id: UserId, given: UserBody) -> Response:
     """Create or replace a user; what they did stays."""
+    short_enough(service_of(request).settings.limits, given.attributes)
     user = User(user_id, {name: value for name, value in given.attributes.items() if value is not None})
     created = await asyncio.to_thread(service_of(request).store.users.put, user, trace_of(request))
     return said(_body(user), 201 if created else 200)
 
 
-@router.patch("/{user_id:path}", response_model=UserAnswer)
+@router.patch(by_id("user_id"), response_model=UserAnswer)
 async def patch(request: Request, user_id: UserId, given: UserBody) -> Response:
     """Change some attributes; those that are null go."""
-    found = await asyncio.to_thread(service_of(request).store.users.patch, user_id, given.attributes, trace_of(request))
+    service = service_of(request)
+    short_enough(service.settings.limits, given.attributes)
+    found = await asyncio.to_thread(service.store.users.patch, user_id, given.attributes, trace_of(request))
     if found is None:
         raise NotFoundError("there is no such user")
     return said(_body(found))
 
 
-@router.delete("/{user_id:path}", status_code=204)
+@router.delete(by_id("user_id"), status_code=204)
 async def delete(request: Request, user_id: UserId) -> Response:
     """Delete a user with all that is theirs: attributes, events, reviews, and lists that they were shown."""
     service = service_of(request)
@@ -66,7 +70,7 @@ async def events(
     return said(EventPage(events=[_event(one) for one in page.records], next=closed(page.after)))
 
 
-@router.get("/{user_id:path}", response_model=UserAnswer)
+@router.get(by_id("user_id"), response_model=UserAnswer)
 async def get(request: Request, user_id: UserId) -> Response:
     """A user."""
     found = await asyncio.to_thread(service_of(request).store.users.get, user_id)

@@ -14,6 +14,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+class Sent(Body):
+    """A body of a request: a field takes the type that it says, so that no ``false`` becomes the year 0."""
+
+    model_config = ConfigDict(strict=True)
+
+
 class ModelVersion(Body):
     """Which model answered."""
 

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from flanrec.serving.http.fields import Id, Words
-from flanrec.serving.http.schemas.base import Body
+from flanrec.serving.http.schemas.base import Body, Sent
 
 
-class CaseBody(Body):
+class CaseBody(Sent):
     """An item that somebody should look at."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"item_id": "50", "reason": "asked for by its owner"}]})
@@ -19,7 +19,7 @@ class CaseBody(Body):
     reason: Words = ""
 
 
-class CaseDecision(Body):
+class CaseDecision(Sent):
     """What becomes of an item; taking it down deletes it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"decision": "keep", "note": "a quotation"}]})

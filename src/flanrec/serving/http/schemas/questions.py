@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from flanrec.serving.http.fields import Attributes, Id, Name, Words, Year
-from flanrec.serving.http.schemas.base import MANY, Body
+from flanrec.serving.http.fields import WHOLE, Attributes, Id, Name, Words, Year
+from flanrec.serving.http.schemas.base import MANY, Sent
 
 Values = Annotated[list[Words], Field(min_length=1, max_length=100)]
 
 
-class For(Body):
+class For(Sent):
     """For whom something is asked."""
 
     user_id: Id | None = None
@@ -23,7 +23,7 @@ class For(Body):
     """What else is known of the user, such as an age."""
     model: Name | None = None
     """Which of the served models is asked; the default one if none is named."""
-    deadline_ms: Annotated[int, Field(ge=1)] | None = None
+    deadline_ms: Annotated[int, Field(ge=1), WHOLE] | None = None
     """An answer that takes longer is not wanted: 504."""
 
     @model_validator(mode="after")
@@ -33,7 +33,7 @@ class For(Body):
         return self
 
 
-class Choice(Body):
+class Choice(Sent):
     """Which items may come."""
 
     columns: Annotated[dict[Name, Values], Field(max_length=20)] = Field(default_factory=dict)
@@ -57,7 +57,7 @@ class Recommend(For):
         }
     )
 
-    k: Annotated[int, Field(ge=1, le=MANY)] = 10
+    k: Annotated[int, Field(ge=1, le=MANY), WHOLE] = 10
     """Length of the list; fewer come where fewer may."""
     wish: Words = ""
     """What is wanted, in plain words."""
@@ -77,11 +77,11 @@ class Recommend(For):
     """Least share of items outside the head of the catalogue."""
     sources: bool = False
     """Tell what every source gave each item."""
-    explain: Annotated[int, Field(ge=0, le=50)] = 0
+    explain: Annotated[int, Field(ge=0, le=50), WHOLE] = 0
     """How many of the first items to give reasons for."""
 
 
-class RecommendMany(Body):
+class RecommendMany(Sent):
     """Several lists at once."""
 
     requests: Annotated[list[Recommend], Field(min_length=1, max_length=MANY)]

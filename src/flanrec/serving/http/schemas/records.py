@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from flanrec.serving.http.fields import Attributes, Id, Name, Number, Seconds, Words, Year
-from flanrec.serving.http.schemas.base import MANY, Body
+from flanrec.serving.http.fields import Attributes, Id, Name, Number, Seconds, Token, Words, Year
+from flanrec.serving.http.schemas.base import MANY, Body, Sent
 
 
-class UserBody(Body):
+class UserBody(Sent):
     """What is known of a user."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"attributes": {"age": 30, "occupation": "baker"}}]})
@@ -25,7 +25,7 @@ class UserAnswer(Body):
     attributes: dict[str, Any]
 
 
-class ItemBody(Body):
+class ItemBody(Sent):
     """An item without its id."""
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ class ItemBody(Body):
     attributes: Attributes = Field(default_factory=dict)
 
 
-class ItemPatch(Body):
+class ItemPatch(Sent):
     """Fields of an item that change; attributes that are null go."""
 
     title: Words | None = None
@@ -59,7 +59,7 @@ class ItemWithId(ItemBody):
     item_id: Id
 
 
-class Items(Body):
+class Items(Sent):
     """Items to create or replace, all or none."""
 
     items: Annotated[list[ItemWithId], Field(min_length=1, max_length=MANY)]
@@ -83,7 +83,7 @@ class Put(Body):
     replaced: int
 
 
-class FeedbackEvent(Body):
+class FeedbackEvent(Sent):
     """Something that a user did."""
 
     user_id: Id
@@ -97,13 +97,13 @@ class FeedbackEvent(Body):
     weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0
     review: Words = ""
     """What the user wrote of the item; why, in a ``report``."""
-    feedback_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    feedback_id: Token | None = None
     """Of your choice: the same one again changes nothing, so a report can be repeated."""
-    request_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    request_id: Token | None = None
     """Of the list that it answers."""
 
 
-class Feedback(Body):
+class Feedback(Sent):
     """Events, all or none of which are kept."""
 
     model_config = ConfigDict(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flanrec.serving.http.schemas.base import Body, ModelVersion
+from flanrec.serving.http.schemas.base import Body, ModelVersion, Sent
 
 
 class Version(Body):
@@ -16,7 +16,7 @@ class Version(Body):
     models: list[ModelVersion]
 
 
-class ModelFolder(Body):
+class ModelFolder(Sent):
     """Where a model is."""
 
     folder: Annotated[str, Field(min_length=1, max_length=200)]
