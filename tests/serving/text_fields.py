@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ class Description:
 
 def request_of(description: Description, field: Field, text: Any) -> dict[str, Any]:
     """What a client sends with a text in a field; lone surrogates go as JSON writes them, or as their bytes."""
-    named = {one: GOOD[one] for one in ("user_id", "item_id", "name") if f"{{{one}}}" in field.path}
+    named = {one: GOOD.get(one, "1") for one in re.findall(r"{(\w+)}", field.path)}
     asked: dict[str, Any] = {"method": field.method, "headers": {}}
     if field.body is not None:
         way = field.name if field.where == "body" else ()
