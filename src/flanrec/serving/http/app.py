@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Security
@@ -29,7 +29,13 @@ _ERRORS = {
 }
 
 
-def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = LOOPBACK) -> FastAPI:
+Page = Callable[[FastAPI, Service], None]
+"""Adds a page for people to the application."""
+
+
+def create_app(
+    service: Service, *, keys: bool = False, hosts: Sequence[str] = LOOPBACK, pages: Sequence[Page] = ()
+) -> FastAPI:
     """The service as an ASGI application, which starts and stops it.
 
     Parameters
@@ -38,6 +44,8 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
         Whether whoever asks must have an API key.
     hosts
         Names of this host under which it may be asked without a key.
+    pages
+        What else it serves, such as `flanrec.studio.mount`; behind the same gate.
     """
 
     @contextlib.asynccontextmanager
@@ -67,6 +75,8 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
         app.include_router(module.router, responses=told, dependencies=needs)
     app.include_router(state.router)
     problems.install(app)
+    for page in pages:
+        page(app, service)
     # The last that is added stands first.
     app.add_middleware(BodyCap, most=service.settings.limits.body_bytes)
     app.add_middleware(Guard, recogniser=service.recogniser if keys else None, hosts=hosts)
