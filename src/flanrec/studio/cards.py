@@ -17,6 +17,8 @@ _BASIS = {
     "content": "what items say",
 }  # fmt: skip
 _NEWEST = 12
+_LEAST = 0.005
+"""What is less reads as nothing."""
 
 
 def list_markup(look: Look) -> Markup:
@@ -70,9 +72,11 @@ def history_markup(look: Look, *, leaving: bool) -> Markup:
         )
         for item, rating in pairs
     ]
-    told = facts(met.person.attributes.items()) if met.person.attributes else NOTHING
+    told = Markup('<h2 class="fs-h">History</h2>')
+    if met.person.attributes:
+        told += facts(met.person.attributes.items())
     if not rows:
-        return told + empty("No history.")
+        return told + empty("Nothing yet.")
     shown = Markup('<ul class="fs-history">{}</ul>').format(joined(rows[:_NEWEST]))
     if len(rows) > _NEWEST:
         older = Markup('<ul class="fs-history">{}</ul>').format(joined(rows[_NEWEST:]))
@@ -86,12 +90,13 @@ def history_markup(look: Look, *, leaving: bool) -> Markup:
 def instruction_markup(instructions: Mapping[str, str]) -> Markup:
     """What the model read, word for word."""
     names = {"item_tokens": "To rank, beside the items of the history", "generate": "To spell a title"}
-    return joined(
+    told = joined(
         Markup('<figure class="fs-prompt"><figcaption>{}</figcaption><pre>{}</pre></figure>').format(
             names.get(reading, reading), words
         )
         for reading, words in instructions.items()
     )
+    return folded("The instruction as the model reads it", told)
 
 
 def item_line(live: Live, item: int) -> str:
@@ -129,6 +134,7 @@ def sources_markup(gave: Mapping[str, float], widest: float) -> Markup:
             '<tr><th scope="row">{}</th><td class="fs-bar"><i class="{}" style="--w:{}%"></i></td><td>{}</td></tr>'
         ).format(name, "fs-for" if value >= 0 else "fs-against", f"{50 * abs(value) / widest:.1f}", f"{value:+.2f}")
         for name, value in sorted(gave.items(), key=lambda one: -abs(one[1]))
+        if abs(value) >= _LEAST
     )
     return folded("What each source gave", Markup('<table class="fs-sources">{}</table>').format(rows))
 

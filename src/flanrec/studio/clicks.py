@@ -51,9 +51,18 @@ class Click:
     by: Trace = field(default_factory=lambda: Trace(NOBODY))
 
 
-def area(value: str = "", name: str = "") -> gr.HTML:
-    """A place for markup whose buttons tell their clicks."""
-    return gr.HTML(value, js_on_load=TELL, elem_id=name or None, padding=False)
+def area(value: str = "", name: str = "", *, clicks: bool = True) -> gr.HTML:
+    """A place for markup.
+
+    Parameters
+    ----------
+    clicks
+        Whether its buttons tell their clicks.
+    """
+    return gr.HTML(
+        value, js_on_load=TELL if clicks else None, elem_id=name or None, padding=False, apply_default_css=False,
+        elem_classes="fs-area",
+    )  # fmt: skip
 
 
 def quiet() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -42,12 +42,16 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Markup:
     return Markup('<dl class="fs-facts">{}</dl>').format(told)
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str | Markup]]) -> Markup:
-    """A table that scrolls by itself where it is wider than the page."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str | Markup]]) -> Markup:
+    """A table; on a phone each row is a block, so each cell says what it is."""
     top = joined(Markup("<th>{}</th>").format(name) for name in head)
     body = joined(
-        Markup("<tr>{}</tr>").format(joined(Markup("<td>{}</td>").format(cell) for cell in row)) for row in rows
+        Markup("<tr>{}</tr>").format(
+            joined(
+                Markup('<td data-name="{}"><span>{}</span></td>').format(name, cell)
+                for name, cell in zip(head, row, strict=True)
+            )
+        )
+        for row in rows
     )
-    return Markup(
-        '<div class="fs-scroll"><table class="fs-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-    ).format(top, body)
+    return Markup('<table class="fs-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(top, body)

@@ -36,7 +36,8 @@ def mount_page(app: FastAPI, service: Service) -> None:
         page,
         path=STUDIO,
         theme=_theme(),
-        css=files("flanrec.studio").joinpath("style.css").read_text(encoding="utf-8"),
+        # As it is: what is given as css has each rule rewritten, and some come out wrong.
+        head=f"<style>{files('flanrec.studio').joinpath('style.css').read_text(encoding='utf-8')}</style>",
         footer_links=[],
         run_history=False,
         show_error=False,

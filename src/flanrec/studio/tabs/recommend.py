@@ -21,6 +21,11 @@ from flanrec.studio.somebody import Somebody, attributes_of, reacted
 STORED, DESCRIBED = "A user of the store", "Somebody described"
 _HINT = empty("Choose a user of the store, or describe somebody.")
 
+_SHOW = """() => {
+  if (window.innerWidth < 760) { document.getElementById('fs-about')?.scrollIntoView({behavior: 'smooth'}); }
+}"""
+"""On a phone the list is below what it was asked with."""
+
 Shown = tuple[Any, ...]
 """Whom, about the list, the list, the history, the instruction."""
 
@@ -119,28 +124,28 @@ def recommend_tab(service: Service, page: gr.Blocks, somebody: gr.State) -> None
             long_tail = gr.Slider(0, 1, 0, step=0.05, label="Long tail", elem_id="fs-tail")
             model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
             go = gr.Button("Recommend", variant="primary", elem_id="fs-go")
-        with gr.Column(scale=4, min_width=300):
-            notice = gr.HTML("", js_on_load=None, elem_id="fs-notice", padding=False)
-            about = gr.HTML(_HINT, js_on_load=None, padding=False, elem_id="fs-about")
+        with gr.Column(scale=4, min_width=320):
+            notice = area(name="fs-notice", clicks=False)
+            about = area(_HINT, name="fs-about", clicks=False)
             listed = area(name="fs-listed")
-            with gr.Accordion("What the model knows", open=True):
-                history = area(name="fs-history")
-            with gr.Accordion("The instruction as the model reads it", open=False):
-                instruction = gr.HTML("", js_on_load=None, padding=False, elem_id="fs-instruction")
+        with gr.Column(scale=2, min_width=260):
+            history = area(name="fs-history")
+            instruction = area(name="fs-instruction", clicks=False)
 
     dials = [wish, avoid, diversity, long_tail, model]
     shown = [somebody, about, listed, history, instruction]
     whom = [somebody, attributes, *dials]
     page.load(on_ask(acts.users, 1), begins, [users, notice], **quiet())
-    begins.input(on_ask(acts.users, 1), begins, [users, notice], trigger_mode="always_last", **quiet())
-    words.input(on_ask(acts.titles, 1), words, [titles, notice], trigger_mode="always_last", **quiet())
+    begins.change(on_ask(acts.users, 1), begins, [users, notice], trigger_mode="always_last", **quiet())
+    words.change(on_ask(acts.titles, 1), words, [titles, notice], trigger_mode="always_last", **quiet())
     kind.change(on_ask(acts.switch, 7), kind, [stored, described, *shown, notice], **quiet())
-    users.click(on_click(acts.choose, 5), dials, [*shown, notice], **quiet())
+    chosen = users.click(on_click(acts.choose, 5), dials, [*shown, notice], **quiet())
+    chosen.then(None, js=_SHOW, **quiet())
     titles.click(on_click(acts.add, 5), whom, [*shown, notice], **quiet())
     for click in (listed, history):
         click.click(on_click(acts.react, 5), whom, [*shown, notice], **quiet())
     asking = on_ask(acts.ask, 5)
-    go.click(asking, [kind, begins, *whom], [*shown, notice], **quiet())
+    go.click(asking, [kind, begins, *whom], [*shown, notice], **quiet()).then(None, js=_SHOW, **quiet())
     for box in (begins, wish, avoid):
         box.submit(asking, [kind, begins, *whom], [*shown, notice], **quiet())
     for slider in (diversity, long_tail):
