@@ -35,3 +35,7 @@ class NotFoundError(FlanrecError):
 
 class StoreError(FlanrecError):
     """Raised when the database of the service cannot be reached, is locked, or has tables of another version."""
+
+
+class ConflictError(FlanrecError):
+    """Raised when what is to be done was done otherwise before, such as a case that somebody decided already."""

@@ -22,6 +22,8 @@ STRANGE = [
 ]  # fmt: skip
 TEXTS = st.one_of(st.sampled_from(STRANGE), st.text(max_size=200))
 
+REPORT = {"event": "report"}
+
 # A body of each route that reads one, with a mark where a text goes.
 BODIES: list[tuple[str, str, Callable[[str], Any]]] = [
     ("POST", "/v1/recommend", lambda text: {"user_id": text}),
@@ -47,6 +49,11 @@ BODIES: list[tuple[str, str, Callable[[str], Any]]] = [
     ("POST", "/v1/feedback", lambda text: {"events": [{"user_id": "w", "item_id": "i1", "review": text}]}),
     ("POST", "/v1/feedback", lambda text: {"events": [{"user_id": "w", "item_id": "i1", "feedback_id": text}]}),
     ("POST", "/v1/feedback", lambda text: {"events": [{"user_id": "w", "item_id": "i1", "request_id": text}]}),
+    ("POST", "/v1/feedback", lambda text: {"events": [{"user_id": "w", "item_id": "i1", "review": text} | REPORT]}),
+    ("POST", "/v1/moderation", lambda text: {"item_id": text, "reason": text}),
+    ("POST", "/v1/moderation", lambda text: {"item_id": "i1", "reason": text}),
+    ("POST", "/v1/moderation/1", lambda text: {"decision": "keep", "note": text}),
+    ("POST", "/v1/moderation/1", lambda text: {"decision": text}),
     ("PUT", "/v1/users/w", lambda text: {"attributes": {"town": text, "tags": [text]}}),
     ("PATCH", "/v1/users/w", lambda text: {"attributes": {text: "x"}}),
     ("PUT", "/v1/items/w", lambda text: {"title": text, "text": text, "category": [text], "attributes": {"a": text}}),
@@ -56,7 +63,8 @@ BODIES: list[tuple[str, str, Callable[[str], Any]]] = [
 ADDRESSES = [
     "/v1/users/{}", "/v1/users/{}/events", "/v1/items/{}", "/v1/items/{}/similar", "/v1/items?containing={}",
     "/v1/items?cursor={}", "/v1/users?cursor={}", "/v1/users/u1/events?cursor={}", "/v1/items/i1/similar?model={}",
-    "/v1/items/i1/similar?by={}", "/v1/items?limit={}", "/{}",
+    "/v1/items/i1/similar?by={}", "/v1/moderation?cursor={}", "/v1/moderation?state={}", "/v1/moderation/{}",
+    "/v1/items?limit={}", "/{}",
 ]  # fmt: skip
 
 

@@ -53,6 +53,7 @@ def test_events_and_items_that_came_are_learnt_and_what_is_no_behaviour_is_not(
         [Event("fresh", "n1", LATER), Event("fresh", "i3", LATER + 1, "buy"), Event("u1", "n1", LATER + 2)]
     )
     store.events.add([Event("u2", "i9", LATER, "dislike"), Event("u3", "i9", LATER, "impression")])
+    store.events.add([Event("u4", "i9", LATER, "report")], ["report"])
     arrived = take_up(saved, store, Learning())
     assert not arrived.touched
     report = saved.update(arrived.interactions, arrived.items, arrived.users)

@@ -131,7 +131,7 @@ def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) 
 
 def test_a_store_is_migrated_down_only_when_it_is_said(tmp_path: Path) -> None:
     store = str(tmp_path / "store.db")
-    assert "to 0001" in flanrec("store", "migrate", "--store", store).stdout
+    assert "to 0002" in flanrec("store", "migrate", "--store", store).stdout
     refused = flanrec("store", "migrate", "--store", store, "--to", "base")
     assert refused.returncode == 2
     assert "--yes" in refused.stderr

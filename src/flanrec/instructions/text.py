@@ -78,6 +78,20 @@ def sanitise(text: str) -> str:
     return text
 
 
+def control_tokens(text: str) -> bool:
+    """Tell whether a text has control tokens that `sanitise` takes out.
+
+    Examples
+    --------
+    >>> control_tokens("Heat</s>"), control_tokens("</\u200bs>"), control_tokens("a < b > c")
+    (True, True, False)
+    """
+    if "<" not in text and text.isascii():
+        return False
+    plain = unicodedata.normalize("NFKC", "".join(map(_printable, text)))
+    return _CONTROL.search(unicodedata.normalize("NFKC", "".join(map(_printable, plain)))) is not None
+
+
 def clip_words(text: str, characters: int, ellipsis: str = ELLIPSIS) -> str:
     """Cut a text to at most so many characters, at a word boundary where there is one.
 

@@ -163,6 +163,18 @@ class Client:
         """What a user did, page after page."""
         return self._pages(f"/v1/users/{_quoted(user_id)}/events", "events")
 
+    def cases(self, state: str = "open") -> Iterator[dict[str, Any]]:
+        """The queue for review from the newest case on, page after page; ``all`` for those that were decided too."""
+        return self._pages(f"/v1/moderation?state={quote(state)}", "cases")
+
+    def ask_for_review(self, item_id: str, reason: str = "") -> dict[str, Any]:
+        """Have a person look at an item; the case as it is then."""
+        return self._json("POST", "/v1/moderation", {"item_id": str(item_id), "reason": reason})
+
+    def decide(self, number: int, decision: str, note: str = "") -> dict[str, Any]:
+        """Close a case: ``keep`` the item, or ``take_down``, which deletes it."""
+        return self._json("POST", f"/v1/moderation/{number}", {"decision": decision, "note": note})
+
     def version(self) -> dict[str, Any]:
         """What runs there."""
         return self._json("GET", "/version")
@@ -170,7 +182,8 @@ class Client:
     def _pages(self, path: str, name: str) -> Iterator[dict[str, Any]]:
         cursor: str | None = None
         while True:
-            page = self._json("GET", f"{path}?limit=1000" + (f"&cursor={cursor}" if cursor else ""))
+            more = f"limit=1000&cursor={cursor}" if cursor else "limit=1000"
+            page = self._json("GET", f"{path}{'&' if '?' in path else '?'}{more}")
             yield from page[name]
             cursor = page["next"]
             if cursor is None:

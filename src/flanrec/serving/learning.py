@@ -58,7 +58,7 @@ def take_up(recommender: Recommender, store: Store, learning: Learning) -> Arriv
     """
     before = recommender.parts
     events = store.events.interactions()
-    events = events.filter(~pl.col("event").is_in([*learning.negative, *learning.ignored]))
+    events = events.filter(~pl.col("event").is_in(learning.not_behaviour))
     recommender.adopt(without_users(recommender, sorted(store.users.forgotten())))
     _make_room(recommender, events["user_id"])
     items = _all(store.items.page)

@@ -62,11 +62,11 @@ def stored_person(
         Events to take, the newest.
     """
     places, told = live.places, [event for event in past.events if event.event not in learning.ignored]
-    newest = {event.item_id: event.event in learning.negative for event in told}
+    newest = {event.item_id: event.event in learning.unwanted for event in told}
     met = [
         (place, event)
         for event in told
-        if event.event not in learning.negative and (place := places.get(event.item_id, -1)) >= 0 and live.open[place]
+        if event.event not in learning.unwanted and (place := places.get(event.item_id, -1)) >= 0 and live.open[place]
     ][-most:]
     items = [place for place, _ in met]
     written = {places[item]: text for item, text in past.reviews.items() if item in places}

@@ -24,7 +24,7 @@ class Recorder:
     What a list is needed for is to say later how well a model did, so an answer does not wait for it: a process that is
     killed loses the lists of the last moment, and never an event that was acknowledged.
 
-    Every hour it forgets what is older than the settings say: lists, and lines of the audit log.
+    Every hour it forgets what is older than the settings say: lists, lines of the audit log, and decided cases.
     """
 
     def __init__(self, store: Store, settings: ServeSettings) -> None:
@@ -61,6 +61,7 @@ class Recorder:
         now = time.time()
         self._store.shown.forget(now - _DAY * self._settings.keep_shown_days)
         self._store.trail.forget(now - _DAY * self._settings.keep_audit_days)
+        self._store.cases.forget(now - _DAY * self._settings.keep_audit_days)
 
     async def _write(self) -> None:
         tidied = float("-inf")

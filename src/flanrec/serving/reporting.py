@@ -13,6 +13,8 @@ from flanrec.serving.store import Event
 async def report(service: Service, events: Sequence[Event]) -> int:
     """Keep events; how many of them were new. They are on the disk then, and count in the users' next lists.
 
+    Those that call for a person to look at their item open a case for review.
+
     Raises
     ------
     SettingsError
@@ -23,7 +25,8 @@ async def report(service: Service, events: Sequence[Event]) -> int:
     if unknown:
         where = ", ".join(f"events.{number}" for number in unknown[:10])
         raise SettingsError(f"{where}: {len(unknown)} events have an item that is not there; none was kept")
-    new = sum(await asyncio.to_thread(service.store.events.add, events))
+    calls = service.settings.learning.reported
+    new = sum(await asyncio.to_thread(service.store.events.add, events, calls))
     service.metrics.events.labels("yes").inc(new)
     service.metrics.events.labels("no").inc(len(events) - new)
     return new

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flanrec.errors import CheckpointError, SettingsError
+from flanrec.errors import CheckpointError, SettingsError, StoreError
 from flanrec.serving.batching import Batcher
 from flanrec.serving.golden import Golden, GoldenRequest
 from flanrec.serving.keys import Recogniser
@@ -79,7 +80,7 @@ class Service:
         self.batcher: Batcher[Sequence[Question], list[Answer | Exception]] = Batcher(
             self.answerer.answer_all, self.settings.queue, self._told
         )
-        self.metrics = Metrics(lambda: self.batcher.waiting)
+        self.metrics = Metrics(lambda: self.batcher.waiting, self._open_cases)
         self.recorder = Recorder(store, self.settings)
         self.recogniser = Recogniser(store)
         self.golden = Golden(golden)
@@ -188,6 +189,12 @@ class Service:
     async def refresh(self) -> None:
         """Have all models read what is new in the store's items, now."""
         await asyncio.gather(*(asyncio.to_thread(self.models.follow, name) for name in self.models.names))
+
+    def _open_cases(self) -> float:
+        try:
+            return self.store.cases.counts()["open"]
+        except StoreError:
+            return math.nan  # the other figures are still told
 
     def _told(self, size: int, waits: Sequence[float], seconds: float) -> None:
         self.metrics.batch(size, waits, seconds)

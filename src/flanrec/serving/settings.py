@@ -51,6 +51,19 @@ class Learning(Settings):
     """Kinds of events that speak against an item: the user does not get it again, and it is no part of the history."""
     ignored: tuple[str, ...] = ("impression", "view_list")
     """Kinds of events that say nothing of the user; they are kept."""
+    reported: tuple[str, ...] = ("report",)
+    """Kinds of events that call for a person to look at an item: a case is opened for review, the user does not get the
+    item again, and it says nothing of their taste."""
+
+    @property
+    def unwanted(self) -> tuple[str, ...]:
+        """Kinds of events after which a user does not get an item again."""
+        return (*self.negative, *self.reported)
+
+    @property
+    def not_behaviour(self) -> tuple[str, ...]:
+        """Kinds of events that are no part of a history, and that no model learns from."""
+        return (*self.unwanted, *self.ignored)
 
 
 class ServeSettings(Settings):
@@ -67,6 +80,6 @@ class ServeSettings(Settings):
     keep_shown_days: float = Field(default=90.0, gt=0)
     """How long lists that were shown are kept."""
     keep_audit_days: float = Field(default=365.0, gt=0)
-    """How long the audit log is kept."""
+    """How long the audit log is kept, and cases for review that were decided."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """How long requests that are under way may take after SIGTERM."""

@@ -18,9 +18,18 @@ class Metrics:
     """Counters and histograms of one service, in a registry of its own.
 
     Routes are named by their pattern, never by an address with an id in it, and no label says who asked.
+
+    Parameters
+    ----------
+    waiting
+        How many requests wait for the model.
+    open_cases
+        How many cases wait for a person; asked whenever the metrics are.
     """
 
-    def __init__(self, waiting: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self, waiting: Callable[[], float] = lambda: 0.0, open_cases: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter("flanrec_requests", "Requests.", ("route", "method", "status"), registry=self.registry)
         self.seconds = Histogram(
@@ -51,6 +60,8 @@ class Metrics:
         self.events = Counter("flanrec_events", "Events reported.", ("new",), registry=self.registry)
         queue = Gauge("flanrec_queue_waiting", "Requests that wait for the model.", registry=self.registry)
         queue.set_function(waiting)
+        cases = Gauge("flanrec_cases_open", "Items that wait for a person to look at them.", registry=self.registry)
+        cases.set_function(open_cases)
 
     def batch(self, size: int, waits: Sequence[float], seconds: float) -> None:
         """A batch went through the model."""
@@ -71,5 +82,5 @@ class Metrics:
             self.short.inc()
 
     def text(self) -> bytes:
-        """As Prometheus reads it."""
+        """As Prometheus reads it; it may ask the store."""
         return generate_latest(self.registry)

@@ -101,7 +101,8 @@ def click_of(data: Any, request: gr.Request | None = None) -> Click:
     told = data if isinstance(data, dict) else {}
     state = getattr(getattr(request, "request", None), "state", None)
     by = Trace(str(getattr(state, "actor", NOBODY)), str(getattr(state, "request_id", "")))
-    return Click(*(clean(str(told.get(name, ""))) for name in ("act", "item", "value")), by)
+    act, item, value = (clean(str(told.get(name, ""))) for name in ("act", "item", "value"))
+    return Click(act, item, value, by)
 
 
 def said(error: Exception) -> Markup:

@@ -10,6 +10,7 @@ from flanrec.studio.somebody import Somebody
 from flanrec.studio.tabs.catalogue import catalogue_tab
 from flanrec.studio.tabs.compare import compare_tab
 from flanrec.studio.tabs.recommend import recommend_tab
+from flanrec.studio.tabs.review import review_tab
 from flanrec.studio.tabs.traffic import traffic_tab
 
 TITLE = "flanrec studio"
@@ -17,7 +18,8 @@ TITLE = "flanrec studio"
 
 def make_page(service: Service) -> gr.Blocks:
     """All of the page; nothing of the store or the models is in it before it is asked for."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, elem_id="fs-page") as page:
+    page = gr.Blocks(title=TITLE, analytics_enabled=False, elem_id="fs-page")
+    with page:
         area(f'<header class="fs-top"><h1>{TITLE}</h1></header>', clicks=False)
         somebody = gr.State(Somebody())
         with gr.Tabs():
@@ -25,4 +27,5 @@ def make_page(service: Service) -> gr.Blocks:
             compare_tab(service, somebody)
             traffic_tab(service)
             catalogue_tab(service)
+            review_tab(service)
     return page

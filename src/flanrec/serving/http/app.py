@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 import flanrec
 from flanrec.serving.http import problems
 from flanrec.serving.http.gate import LOOPBACK, BodyCap, Guard, Watch
-from flanrec.serving.http.routes import feedback, items, models, online, questions, state, users
+from flanrec.serving.http.routes import feedback, items, models, moderation, online, questions, state, users
 from flanrec.serving.http.schemas import Problem
 from flanrec.serving.service import Service
 
@@ -20,7 +20,7 @@ _ERRORS = {
     401: "No key, or not a valid one.",
     403: "The key lacks the scope.",
     404: "What is named is not there.",
-    409: "A model was not taken; what was served before goes on.",
+    409: "A model was not taken, and what was served before goes on; or a case was decided already.",
     413: "The body is too large.",
     422: "The request is not as it has to be.",
     429: "Too many requests; Retry-After says when to come again.",
@@ -71,7 +71,7 @@ def create_app(
     )
     app.state.service = service
     needs = [Security(HTTPBearer(auto_error=False, description="Needed where the service has keys."))]
-    for module in (questions, users, items, feedback, models, online):
+    for module in (questions, users, items, feedback, moderation, models, online):
         app.include_router(module.router, responses=told, dependencies=needs)
     app.include_router(state.router)
     problems.install(app)

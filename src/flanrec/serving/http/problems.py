@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from flanrec.errors import CheckpointError, FlanrecError, NotFoundError, StoreError
+from flanrec.errors import CheckpointError, ConflictError, FlanrecError, NotFoundError, StoreError
 from flanrec.serving.batching import Busy, Closed, Late
 from flanrec.serving.http.schemas import Mistake, Problem
 from flanrec.serving.logs import REQUEST_ID
@@ -69,7 +69,7 @@ def _told(error: Exception) -> tuple[int, str]:
         return 503, "the store cannot be used at the moment"
     if isinstance(error, NotFoundError):
         return 404, str(error)
-    if isinstance(error, CheckpointError):
+    if isinstance(error, CheckpointError | ConflictError):
         return 409, str(error)
     if isinstance(error, FlanrecError):
         return 422, str(error)

@@ -9,7 +9,8 @@ import polars as pl
 from sqlalchemy import Connection, Row, Select, func, select
 
 from flanrec.serving.store.database import Database, is_new
-from flanrec.serving.store.records import Event, Page
+from flanrec.serving.store.opening import open_case
+from flanrec.serving.store.records import Case, Event, Page
 from flanrec.serving.store.tables import events, reviews
 
 # As the fields of `Event`, but for the review, which has a table of its own.
@@ -55,10 +56,23 @@ class Events:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, given: Sequence[Event]) -> list[bool]:
-        """Keep events and what was written with them, all or none; of each whether it was new."""
+    def add(self, given: Sequence[Event], reported: Sequence[str] = ()) -> list[bool]:
+        """Keep events and what was written with them, all or none; of each whether it was new.
+
+        Parameters
+        ----------
+        reported
+            Kinds of events that open a case for review, with them. What was written with one is the reason of the case,
+            and no review.
+        """
         with self._database.writing() as connection:
-            return [self._add(connection, event) for event in given]
+            new = [self._add(connection, event, event.event not in reported) for event in given]
+            calls = [event for event, fresh in zip(given, new, strict=True) if fresh and event.event in reported]
+            # In one order, so that two reports at once do not wait for each other.
+            for event in sorted(calls, key=lambda event: event.item_id):
+                case = Case("report", event.item_id, event.user_id, event.request_id, event.review)
+                open_case(self._database, connection, case)
+        return new
 
     def of(self, user_id: str) -> Past:
         """All that a user did and wrote."""
@@ -101,10 +115,10 @@ class Events:
         schema = {"user_id": pl.String, "item_id": pl.String, "text": pl.String}
         return self._table(select(reviews).order_by(reviews.c.user_id, reviews.c.item_id), schema)
 
-    def _add(self, connection: Connection, event: Event) -> bool:
+    def _add(self, connection: Connection, event: Event, reviews_count: bool) -> bool:
         values = {name: getattr(event, name) for name in _NAMES}
         new = is_new(connection, self._database.insert(events).values(values), events.c.number)
-        if new and event.review:
+        if new and reviews_count and event.review:
             written = self._database.insert(reviews).values(
                 user_id=event.user_id, item_id=event.item_id, text=event.review
             )

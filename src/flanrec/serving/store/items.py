@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, select, update
 
 from flanrec.serving.store.database import Database, is_new
-from flanrec.serving.store.records import Item, Page
+from flanrec.serving.store.opening import open_case, suspicious_text
+from flanrec.serving.store.records import Case, Item, Page
 from flanrec.serving.store.tables import items, revisions
 from flanrec.serving.store.trail import Trace, note
 
@@ -41,8 +42,7 @@ class Items:
     def get(self, item_id: str) -> Item | None:
         """An item that was not deleted; None for none."""
         with self._database.reading() as connection:
-            row = connection.execute(select(items).where(items.c.item_id == item_id, ~items.c.deleted)).first()
-        return None if row is None else _item(row)
+            return self._get(connection, item_id)
 
     def known(self, item_ids: Iterable[str]) -> set[str]:
         """Those of some ids that items have which were not deleted."""
@@ -55,13 +55,20 @@ class Items:
         return found
 
     def put(self, given: Sequence[Item], by: Trace) -> list[bool]:
-        """Create or replace items, all or none; of each whether there was none before."""
+        """Create or replace items, all or none; of each whether there was none before.
+
+        For one whose text looks hostile a case is opened, unless it is put as it was when somebody decided to keep it.
+        """
+        found = [suspicious_text(item) for item in given]  # before anybody waits for the lock
         with self._database.writing() as connection:
             revision = next_revision(self._database, connection)
-            return [self._put(connection, item, revision, by) for item in given]
+            return [self._put(connection, item, revision, case, by) for item, case in zip(given, found, strict=True)]
 
     def patch(self, item_id: str, changes: dict[str, Any], by: Trace) -> Item | None:
-        """Change some fields of an item, attributes merged and those that are None away; None for no such item."""
+        """Change some fields of an item, attributes merged and those that are None away; None for no such item.
+
+        A case is opened as by `put`.
+        """
         with self._database.writing() as connection:
             one = select(items).where(items.c.item_id == item_id, ~items.c.deleted).with_for_update()
             row = connection.execute(one).first()
@@ -74,17 +81,15 @@ class Items:
             values = item_values(item, next_revision(self._database, connection))
             connection.execute(update(items).where(items.c.item_id == item_id).values(values))
             note(connection, by, "change item", item_id)
+            case = suspicious_text(item)
+            if case is not None:
+                open_case(self._database, connection, case, unless_kept=item == before)
         return item
 
     def delete(self, item_id: str, by: Trace) -> bool:
         """Delete an item with its texts; whether there was one. Events keep its id."""
         with self._database.writing() as connection:
-            values = item_values(Item(item_id, ""), next_revision(self._database, connection)) | {"deleted": True}
-            one = update(items).where(items.c.item_id == item_id, ~items.c.deleted)
-            if connection.execute(one.values(values)).rowcount == 0:
-                return False
-            note(connection, by, "delete item", item_id)
-        return True
+            return delete_item(self._database, connection, item_id, by)
 
     def page(
         self, after: str | None = None, limit: int = 100, containing: str = "", *, texts: bool = False
@@ -122,7 +127,8 @@ class Items:
         put = tuple(_item(row) for row in rows if not row.deleted)
         return Changes(revision, put, tuple(row.item_id for row in rows if row.deleted))
 
-    def _put(self, connection: Connection, item: Item, revision: int, by: Trace) -> bool:
+    def _put(self, connection: Connection, item: Item, revision: int, case: Case | None, by: Trace) -> bool:
+        before = None if case is None else self._get(connection, item.item_id)
         values = item_values(item, revision)
         fresh = self._database.insert(items).values(item_id=item.item_id, **values)
         created = is_new(connection, fresh, items.c.item_id)
@@ -132,7 +138,13 @@ class Items:
             if not created:
                 connection.execute(again.values(values))
         note(connection, by, "create item" if created else "replace item", item.item_id)
+        if case is not None:
+            open_case(self._database, connection, case, unless_kept=item == before)
         return created
+
+    def _get(self, connection: Connection, item_id: str) -> Item | None:
+        row = connection.execute(select(items).where(items.c.item_id == item_id, ~items.c.deleted)).first()
+        return None if row is None else _item(row)
 
 
 _NAME = "items"
@@ -149,6 +161,16 @@ def next_revision(database: Database, connection: Connection) -> int:
     connection.execute(database.insert(revisions).values(name=_NAME, revision=0).on_conflict_do_nothing())
     grown = update(revisions).where(revisions.c.name == _NAME).values(revision=revisions.c.revision + 1)
     return int(connection.execute(grown.returning(revisions.c.revision)).scalar_one())
+
+
+def delete_item(database: Database, connection: Connection, item_id: str, by: Trace) -> bool:
+    """Delete an item with its texts, in the transaction of somebody else; whether there was one."""
+    values = item_values(Item(item_id, ""), next_revision(database, connection)) | {"deleted": True}
+    one = update(items).where(items.c.item_id == item_id, ~items.c.deleted)
+    if connection.execute(one.values(values)).rowcount == 0:
+        return False
+    note(connection, by, "delete item", item_id)
+    return True
 
 
 def item_values(item: Item, revision: int) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 Record = TypeVar("Record")
+CaseKind = Literal["report", "text", "asked"]
+CaseState = Literal["open", "kept", "taken_down"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,50 @@ class Shown:
     item_ids: tuple[str, ...]
     arm: str = ""
     fallback: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An item that a person should look at.
+
+    Attributes
+    ----------
+    kind
+        ``report`` of a user, ``text`` that looks hostile, or ``asked`` for by an operator.
+    item_id
+    user_id
+        Who reported it; None for nobody, or for somebody who was deleted since.
+    request_id
+        Of the list that the report answers; None for none.
+    reason
+        What was found, or what was said; the newest of it. "" for nothing.
+    count
+        How many times it came while it was open.
+    opened
+        In seconds; 0 for one that is to be opened now.
+    state
+    decided
+        In seconds; None while it is open.
+    decided_by
+        Name of an API key; "" while it is open.
+    note
+        What was said with the decision.
+    number
+        Given by the store; 0 before.
+    """
+
+    kind: CaseKind
+    item_id: str
+    user_id: str | None = None
+    request_id: str | None = None
+    reason: str = ""
+    count: int = 1
+    opened: float = 0.0
+    state: CaseState = "open"
+    decided: float | None = None
+    decided_by: str = ""
+    note: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)

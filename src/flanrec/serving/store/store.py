@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from flanrec.data import Dataset
+from flanrec.serving.store.cases import Cases
 from flanrec.serving.store.database import Database
 from flanrec.serving.store.events import Events, Past, pasts
 from flanrec.serving.store.importing import take_in
@@ -37,7 +38,7 @@ class Known(NamedTuple):
 
 
 class Store:
-    """Users, items, events, lists shown, keys and an audit log.
+    """Users, items, events, lists shown, keys, an audit log, and cases for review.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Store:
 
     Attributes
     ----------
-    users, items, events, shown, keys, trail
+    users, items, events, shown, keys, trail, cases
         What they say. Each method is one transaction.
 
     Examples
@@ -68,6 +69,7 @@ class Store:
         self.shown = ShownLists(database)
         self.keys = Keys(database)
         self.trail = Trail(database)
+        self.cases = Cases(database)
 
     @classmethod
     def open(cls, address: str | Path) -> Store:

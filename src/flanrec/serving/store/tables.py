@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -121,3 +122,28 @@ audit = Table(
     Column("target", Text, nullable=False),
     Column("request_id", Text, nullable=False),
 )
+
+# Items for people to review. Of a kind and an item at most one case is open.
+cases = Table(
+    "cases",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("item_id", Id, nullable=False),
+    Column("user_id", Id, index=True),
+    Column("request_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("opened", Float(53), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided", Float(53)),
+    Column("decided_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Index("ix_cases_state_number", "state", "number"),
+    Index("ix_cases_item_id_kind", "item_id", "kind"),
+    # The condition is a literal: PostgreSQL compares it with that of an upsert, which must not be a parameter either.
+    Index(
+        "uq_cases_open", "item_id", "kind", unique=True, sqlite_where=text("state = 'open'"),
+        postgresql_where=text("state = 'open'"),
+    ),
+)  # fmt: skip

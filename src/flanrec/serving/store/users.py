@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from flanrec.serving.store.database import Database, is_new
+from flanrec.serving.store.opening import without_reporter
 from flanrec.serving.store.records import Page, User
 from flanrec.serving.store.tables import events, forgotten, reviews, shown, users
 from flanrec.serving.store.trail import Trace, note
@@ -70,13 +71,15 @@ class Users:
     def delete(self, user_id: str, by: Trace) -> bool:
         """Delete a user with all events, reviews and lists shown to them; whether there was something to delete.
 
-        The id alone is kept, among those whom no model may bring back, and in the audit log.
+        The id alone is kept, among those whom no model may bring back, and in the audit log. Cases that they reported
+        stay, without them and without their words.
         """
         with self._database.writing() as connection:
             gone = sum(
                 connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
                 for table in (users, events, reviews, shown)
             )
+            gone += without_reporter(connection, user_id)
             if not gone:
                 return False
             connection.execute(self._database.insert(forgotten).values(user_id=user_id).on_conflict_do_nothing())

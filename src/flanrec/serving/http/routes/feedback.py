@@ -10,7 +10,6 @@ from fastapi import APIRouter, Header, Request, Response
 from flanrec.serving.http.asking import request_id_of, said, service_of, within
 from flanrec.serving.http.schemas import Feedback, FeedbackAnswer
 from flanrec.serving.reporting import report
-from flanrec.serving.settings import Limits
 from flanrec.serving.store import Event
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
@@ -28,20 +27,24 @@ _Key = Annotated[
 async def feedback(request: Request, given: Feedback, key: _Key = None) -> Response:
     """Report events. They are on the disk when this is answered, and count in the user's next list.
 
-    An event that is known, by its ``feedback_id`` or by user, item, time and kind, changes nothing.
+    An event that is known, by its ``feedback_id`` or by user, item, time and kind, changes nothing. A ``report`` calls
+    for a person to look at the item; its ``review`` says why.
     """
     service = service_of(request)
     limits = service.settings.limits
     within("events", len(given.events), limits.feedback)
-    events = _events(given, key, limits, time.time())
+    reported = service.settings.learning.reported
+    for number, one in enumerate(given.events):
+        most = limits.text if one.event in reported else limits.item_text
+        within(f"characters of events.{number}.review", len(one.review), most)
+    events = _events(given, key, time.time())
     new = await report(service, events)
     return said(FeedbackAnswer(request_id=request_id_of(request), new=new, known=len(events) - new))
 
 
-def _events(given: Feedback, key: str | None, limits: Limits, now: float) -> list[Event]:
+def _events(given: Feedback, key: str | None, now: float) -> list[Event]:
     found = []
     for number, one in enumerate(given.events):
-        within(f"characters of events.{number}.review", len(one.review), limits.item_text)
         feedback_id = one.feedback_id or (None if key is None else f"{key}/{number}")
         moment = now if one.timestamp is None else one.timestamp
         found.append(

@@ -46,4 +46,4 @@ async def version(request: Request) -> Response:
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Counters and histograms for Prometheus."""
-    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE)
+    return Response(await asyncio.to_thread(service_of(request).metrics.text), media_type=CONTENT_TYPE)

@@ -17,6 +17,7 @@ from flanrec.serving.http.schemas.base import (
     ModelVersion,
     Problem,
 )
+from flanrec.serving.http.schemas.moderation import CaseAnswer, CaseBody, CaseDecision, CasePage
 from flanrec.serving.http.schemas.questions import (
     Choice,
     Explain,
@@ -52,6 +53,10 @@ from flanrec.serving.http.schemas.state import (
 __all__ = [
     "Answered",
     "Body",
+    "CaseAnswer",
+    "CaseBody",
+    "CaseDecision",
+    "CasePage",
     "Choice",
     "EventAnswer",
     "EventPage",

@@ -89,13 +89,14 @@ class FeedbackEvent(Body):
     user_id: Id
     item_id: Id
     event: Name = "click"
-    """Its kind; ``dislike`` and ``hide`` speak against the item, ``impression`` says nothing."""
+    """Its kind; ``dislike`` and ``hide`` speak against the item, ``report`` calls for a person to look at it, and
+    ``impression`` says nothing."""
     timestamp: Seconds | None = None
     """In seconds; now, if it is not said."""
     rating: Number | None = None
     weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0
     review: Words = ""
-    """What the user wrote of the item."""
+    """What the user wrote of the item; why, in a ``report``."""
     feedback_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Of your choice: the same one again changes nothing, so a report can be repeated."""
     request_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
