@@ -1,70 +1,62 @@
-"""A service on the shortest fitted recommender, over HTTP without a network."""
+"""A service as in its own tests, answering in the background, and the page on it."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("sqlalchemy")
+pytest.importorskip("gradio", reason="the studio needs gradio: pip install 'flanrec[studio]'")
 
-from fastapi.testclient import TestClient
+from serving_fixtures import make_service, model_folder
 
-from flanrec.recommender import Recommender
-from flanrec.serving.http import create_app
-from flanrec.serving.models import Models
 from flanrec.serving.service import Service
-from flanrec.serving.settings import ServeSettings
-from flanrec.serving.store import Store
+
+__all__ = ["alone", "make_service", "model_folder", "run", "service"]
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-@pytest.fixture(scope="session")
-def model_folder(fitted: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fitted recommender, saved."""
-    folder = tmp_path_factory.mktemp("served") / "model"
-    fitted.save_pretrained(folder)
-    return folder
+@contextlib.contextmanager
+def answering(service: Service) -> Iterator[Run]:
+    """Runs something while a service answers."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(60)
+
+    run(service.start())
+    yield run
+    run(service.stop())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
 
 
-@pytest.fixture(scope="session")
-def make_service(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
-    """Makes services of their own settings, each on a store of its own that knows the model's data."""
-    stores: list[Store] = []
-    filled = tmp_path_factory.mktemp("store") / "filled.db"
-    first = Store.open(filled)
-    Models(first).load("default", model_folder)
-    first.close()
-
-    def make(settings: ServeSettings | None = None, **more: Any) -> Service:
-        own = tmp_path_factory.mktemp("store") / "store.db"
-        shutil.copy(filled, own)
-        stores.append(Store.open(own))
-        return Service(stores[-1], {"default": model_folder}, settings, **more)
-
-    yield make
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(make_service: Callable[..., Service]) -> Service:
-    """One with default settings, for a test that changes it."""
+    """One for all tests of a file, each of which keeps to users and items of its own."""
     return make_service()
 
 
+@pytest.fixture(scope="module")
+def run(service: Service) -> Iterator[Run]:
+    """Runs something while it answers."""
+    with answering(service) as found:
+        yield found
+
+
 @pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
-    """A client of it, as from this machine."""
-    with TestClient(create_app(service), base_url="http://localhost") as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def untouched(make_service: Callable[..., Service]) -> Iterator[TestClient]:
-    """A client of a service that all tests share which only ask."""
-    with TestClient(create_app(make_service()), base_url="http://localhost") as client:
-        yield client
+def alone(make_service: Callable[..., Service]) -> Iterator[tuple[Service, Run]]:
+    """One for a single test, and what runs something while it answers."""
+    own = make_service()
+    with answering(own) as found:
+        yield own, found

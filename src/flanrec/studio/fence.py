@@ -83,6 +83,7 @@ class Fence:
             nonlocal start
             if message["type"] == "http.response.start":
                 start = message
+            if message["type"] != "http.response.body":
                 return
             parts.append(message.get("body", b""))
             if message.get("more_body"):
@@ -114,6 +115,8 @@ class Fence:
                 answering.result()
         finally:
             answering.cancel()
+            # What is cut off may still say its last words.
+            await asyncio.wait({answering}, timeout=1)
         if open_:
             await send({"type": "http.response.body", "body": b""})
 

@@ -26,7 +26,8 @@ def plain(service: Service, text: str) -> str:
     SettingsError
         It is longer than the service takes.
     """
-    words = _WORDS.validate_python(text or "").encode("utf-8", "replace").decode().replace("\t", " ").strip()
+    whole = (text or "").encode("utf-8", "replace").decode()
+    words = " ".join(_WORDS.validate_python(whole).split())
     within("characters of the search", len(words), service.settings.limits.text)
     return words
 

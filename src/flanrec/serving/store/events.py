@@ -100,7 +100,8 @@ class Events:
         number = func.count()
         query = select(events.c.event, number).where(events.c.item_id == item_id).group_by(events.c.event)
         with self._database.reading() as connection:
-            return dict(connection.execute(query.order_by(number.desc(), events.c.event)).tuples().all())
+            rows = connection.execute(query.order_by(number.desc(), events.c.event)).all()
+        return {kind: int(count) for kind, count in rows}
 
     def interactions(self) -> pl.DataFrame:
         """All events as an interactions table, in the order in which they became known."""
