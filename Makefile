@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test test-all bench lint docs clean
+.PHONY: install demo test test-all bench lint docs audit clean
 
 install: $(STAMP)
 
@@ -37,6 +37,13 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/scale.py
 	test ! -d runs/demo/model || $(BIN)/python benchmarks/engines.py --model runs/demo/model
+
+# Asks for known weaknesses of the pinned versions; needs the network. It has an environment of its own, so that nothing
+# that it needs is among what it audits. Without --strict a package that the service does not know counts as sound.
+audit:
+	test -x $(VENV)/audit/bin/python || $(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

@@ -277,6 +277,28 @@ def test_a_report_opens_a_case_with_its_event_and_its_words_are_no_review(store:
     assert store.events.of("7").reviews == {"a": "fine"}
 
 
+def test_of_reports_that_come_at_once_in_any_order_each_is_counted(store: Store) -> None:
+    failures: list[BaseException] = []
+    names = [f"{number}" for number in range(6)]
+
+    def report(who: str, items: list[str]) -> None:
+        try:
+            for round_ in range(15):
+                given = [Event(who, item, float(round_), "report", review=who) for item in items]
+                assert all(store.events.add(given, ["report"]))
+        except BaseException as problem:
+            failures.append(problem)
+
+    threads = [threading.Thread(target=report, args=("one", names)),
+               threading.Thread(target=report, args=("other", names[::-1]))]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [case.count for case in store.cases.page().records] == [30] * 6
+
+
 def test_a_case_is_decided_once(store: Store) -> None:
     store.items.put([Item("a", "Alien"), Item("b", "Babe")], BY)
     kept, taken = store.cases.add(Case("report", "a")), store.cases.add(Case("report", "b"))
