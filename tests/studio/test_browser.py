@@ -52,7 +52,7 @@ def tab(browser: Any, one: Served) -> Iterator[Any]:
     page.goto(f"{one.address}/studio/")
     page.wait_for_selector("#fs-users button")
     yield page
-    own = (f"{one.address}/studio", f"{one.address}/favicon.ico", "data:")
+    own = (f"{one.address}/studio", "data:")
     assert asked
     assert [url for url in asked if not url.startswith(own)] == []
     assert wrong == []

@@ -11,7 +11,7 @@ from flanrec.metrics import Interval
 from flanrec.studio.markup import NOTHING, empty, joined
 
 COLOURS = ("#0d9488", "#6366f1", "#d97706", "#be185d", "#64748b")
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720, 190, 44, 24, 8
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720, 206, 52, 30, 16
 _HOUR = 3_600.0
 _MOST = 336
 """Columns that can still be told apart; more hours become days."""

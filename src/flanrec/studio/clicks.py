@@ -28,6 +28,9 @@ element.addEventListener('click', (event) => {
 """
 """Has an HTML component tell which of its buttons was clicked."""
 
+_NARROW = 760
+"""Width of a window, in pixels, in which one thing stands below the other."""
+
 Work = Callable[..., Awaitable[tuple[Any, ...]]]
 
 
@@ -68,6 +71,12 @@ def area(value: str = "", name: str = "", *, clicks: bool = True) -> gr.HTML:
 def quiet() -> dict[str, Any]:
     """What all listeners have in common: no part in an API, and no spinner over what is there."""
     return {"api_visibility": "private", "show_progress": "minimal"}
+
+
+def then_show(done: Any, name: str) -> None:
+    """On a phone, go to the place of what a click brought, which is below it."""
+    there = f"document.getElementById({name!r})?.scrollIntoView({{behavior: 'smooth'}})"
+    done.then(None, js=f"() => {{ if (window.innerWidth < {_NARROW}) {{ {there}; }} }}", **quiet())
 
 
 def on_click(work: Work, count: int) -> Callable[..., Any]:

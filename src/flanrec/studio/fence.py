@@ -27,6 +27,8 @@ _STREAMS = re.compile(r"/gradio_api/(queue/data|heartbeat/[A-Za-z0-9]+)")
 _WRITES = re.compile(r"/gradio_api/(queue/join|cancel|reset)/?")
 _LOOK_SECONDS = 0.25
 _FROM_ELSEWHERE = re.compile(r'<meta[^>]*?(?:property|name)="(?:og|twitter):[^>]*?>|<link rel="manifest"[^>]*?>')
+_ICON = '<link rel="icon" href="data:," />'
+"""None, or browsers would ask the service for one."""
 _DAY = 86_400
 
 
@@ -89,7 +91,8 @@ class Fence:
             if message.get("more_body"):
                 return
             text = b"".join(parts).decode()
-            body = _FROM_ELSEWHERE.sub("", text).replace("<script", f'<script nonce="{nonce}"').encode()
+            text = _FROM_ELSEWHERE.sub("", text).replace("<head>", f"<head>{_ICON}", 1)
+            body = text.replace("<script", f'<script nonce="{nonce}"').encode()
             headers = MutableHeaders(scope=start)
             headers["Content-Length"] = str(len(body))
             headers["Content-Security-Policy"] = content_policy(nonce)

@@ -12,7 +12,7 @@ from flanrec.errors import NotFoundError
 from flanrec.serving.questions import Answer, SimilarQuestion
 from flanrec.serving.service import Service
 from flanrec.serving.store import Item
-from flanrec.studio.clicks import Click, area, on_ask, on_click, quiet
+from flanrec.studio.clicks import Click, area, on_ask, on_click, quiet, then_show
 from flanrec.studio.finding import items_found, picks_markup
 from flanrec.studio.markup import button, empty, facts, joined
 
@@ -65,7 +65,7 @@ def catalogue_tab(service: Service) -> None:
     for listen in (tab.select, words.change):
         listen(on_ask(acts.search, 1), words, [found, notice], trigger_mode="always_last", **quiet())
     for place in (found, item):
-        place.click(on_click(acts.read, 1), [], [item, notice], **quiet())
+        then_show(place.click(on_click(acts.read, 1), [], [item, notice], **quiet()), "fs-item")
 
 
 def item_markup(

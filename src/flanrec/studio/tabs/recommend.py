@@ -12,7 +12,7 @@ from markupsafe import Markup
 from flanrec.errors import NotFoundError, SettingsError
 from flanrec.serving.service import Service
 from flanrec.studio.cards import about_markup, history_markup, instruction_markup, list_markup
-from flanrec.studio.clicks import Click, area, on_ask, on_click, quiet
+from flanrec.studio.clicks import Click, area, on_ask, on_click, quiet, then_show
 from flanrec.studio.finding import plain, titles_markup, users_markup
 from flanrec.studio.looking import Dials, look
 from flanrec.studio.markup import NOTHING, empty
@@ -20,11 +20,6 @@ from flanrec.studio.somebody import Somebody, attributes_of, reacted
 
 STORED, DESCRIBED = "A user of the store", "Somebody described"
 _HINT = empty("Choose a user of the store, or describe somebody.")
-
-_SHOW = """() => {
-  if (window.innerWidth < 760) { document.getElementById('fs-about')?.scrollIntoView({behavior: 'smooth'}); }
-}"""
-"""On a phone the list is below what it was asked with."""
 
 Shown = tuple[Any, ...]
 """Whom, about the list, the list, the history, the instruction."""
@@ -140,12 +135,12 @@ def recommend_tab(service: Service, page: gr.Blocks, somebody: gr.State) -> None
     words.change(on_ask(acts.titles, 1), words, [titles, notice], trigger_mode="always_last", **quiet())
     kind.change(on_ask(acts.switch, 7), kind, [stored, described, *shown, notice], **quiet())
     chosen = users.click(on_click(acts.choose, 5), dials, [*shown, notice], **quiet())
-    chosen.then(None, js=_SHOW, **quiet())
+    then_show(chosen, "fs-about")
     titles.click(on_click(acts.add, 5), whom, [*shown, notice], **quiet())
     for click in (listed, history):
         click.click(on_click(acts.react, 5), whom, [*shown, notice], **quiet())
     asking = on_ask(acts.ask, 5)
-    go.click(asking, [kind, begins, *whom], [*shown, notice], **quiet()).then(None, js=_SHOW, **quiet())
+    then_show(go.click(asking, [kind, begins, *whom], [*shown, notice], **quiet()), "fs-about")
     for box in (begins, wish, avoid):
         box.submit(asking, [kind, begins, *whom], [*shown, notice], **quiet())
     for slider in (diversity, long_tail):

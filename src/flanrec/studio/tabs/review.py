@@ -100,7 +100,7 @@ def _case(case: Case, item: Item | None) -> Markup:
     reason = Markup('<p class="fs-why">{}</p>').format(case.reason) if case.reason else NOTHING
     title = "an item that is gone" if item is None else item.title or item.item_id
     return Markup(
-        '<li class="fs-card" data-case="{}"><span class="fs-title">{}</span>'
+        '<li class="fs-card fs-case" data-case="{}"><span class="fs-title">{}</span>'
         '<span class="fs-meta">item {}</span>{}{}{}{}</li>'
     ).format(case.number, title, case.item_id, facts(told), reason, NOTHING if item is None else _text(item.text), acts)
 
