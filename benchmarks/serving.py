@@ -17,7 +17,8 @@ overload
 soak
     At the steady rate for ten minutes, with the memory of the process at the beginning and at the end.
 
-``--ask wish`` says a wish with each request, for which the language model is asked; ``item_tokens`` asks it alone.
+``--ask wish`` says a wish with each request, one of 1,950, for which the language model is asked; ``item_tokens`` asks
+it alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -46,7 +47,25 @@ from quality import machine
 from timing import write_record
 
 HOST = "127.0.0.1"
-WISHES = ("a comedy", "something slow and strange", "war", "a love story", "for children", "space")
+HEAD = b"POST /v1/recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+WISHES = (
+    ["slow", "strange", "funny", "dark", "quiet", "loud", "clever", "silly", "sad", "warm", "violent", "old", "new"],
+    ["comedy", "thriller", "western", "musical", "drama", "mystery", "cartoon", "romance", "documentary", "horror"],
+    [
+        *("for children", "with a twist", "about friends", "set in winter", "by the sea", "in a big city", "on a farm"),
+        *(
+            "at war",
+            "with robots",
+            "about a heist",
+            "from a book",
+            "about family",
+            "with dogs",
+            "about music",
+            "in space",
+        ),
+    ],
+)
 
 
 @dataclass
@@ -61,57 +80,83 @@ class Seen:
         Of the answers with status 200.
     moments
         When these were there, in seconds since the part began.
+    sent_in
+        Seconds in which all were sent; 0 where each waits for the one before.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
+    sent_in: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Figures in milliseconds."""
         found: dict[str, Any] = {"statuses": {str(status): count for status, count in sorted(self.statuses.items())}}
+        if self.sent_in:
+            found["sent"] = round(sum(self.statuses.values()) / self.sent_in, 1)
         if self.seconds:
             p50, p95, p99 = (1000 * np.percentile(self.seconds, [50, 95, 99])).round(2).tolist()
             found |= {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "slowest_ms": round(1000 * max(self.seconds), 2)}
         return found
 
 
-class Connection:
+class Connection(asyncio.Protocol):
     """A connection that stays open, one request at a time (HTTP/1.1)."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.reader: asyncio.StreamReader | None = None
-        self.writer: asyncio.StreamWriter | None = None
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[int] | None = None
+        self._read = bytearray()
 
-    async def post(self, path: str, body: bytes) -> int:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of an answer; the last of them give its status."""
+        self._read += data
+        head = self._read.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        length = LENGTH.search(self._read, 0, head)
+        if len(self._read) >= head + 4 + (int(length[1]) if length else 0):
+            self._give(int(self._read[9:12]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It broke; the next request opens it again."""
+        self.transport = None
+        self._give(0)
+
+    def _give(self, status: int) -> None:
+        self._read.clear()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(status)
+
+    async def post(self, port: int, body: bytes) -> int:
         """The status of an answer; 0 where the connection broke."""
+        loop = asyncio.get_running_loop()
         try:
-            if self.writer is None:
-                self.reader, self.writer = await asyncio.open_connection(HOST, self.port)
-            assert self.reader is not None
-            head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
-            self.writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            answer = await self.reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
-            await self.reader.readexactly(int(length[1]) if length else 0)
-            return int(answer[9:12])
-        except (OSError, asyncio.IncompleteReadError):
-            self.close()
+            if self.transport is None:
+                await loop.create_connection(lambda: self, HOST, port)
+        except OSError:
             return 0
+        assert self.transport is not None
+        self._answer = loop.create_future()
+        self.transport.write(HEAD % len(body) + body)
+        return await self._answer
 
     def close(self) -> None:
-        """Close it; the next request opens another."""
-        if self.writer is not None:
-            self.writer.close()
-        self.reader = self.writer = None
+        """Close it."""
+        if self.transport is not None:
+            self.transport.close()
 
 
 class Load:
     """Requests of many users."""
 
-    def __init__(self, port: int, users: Sequence[str], ask: str, seed: int) -> None:
+    def __init__(self, port: int, users: Sequence[str], ask: str, most: int, seed: int) -> None:
         self.port = port
+        self.most = most
         self.users = users
         self.ask = ask
         self.draw = random.Random(seed)
@@ -120,7 +165,7 @@ class Load:
         """One request."""
         asked: dict[str, Any] = {"user_id": self.draw.choice(self.users), "k": 10}
         if self.ask == "wish":
-            asked["wish"] = self.draw.choice(WISHES)
+            asked["wish"] = " ".join(map(self.draw.choice, WISHES))
         elif self.ask != "fused":
             asked["reading"] = self.ask
         return json.dumps(asked).encode()
@@ -130,25 +175,27 @@ class Load:
         seen, begun = Seen(), time.perf_counter()
 
         async def one() -> None:
-            connection = Connection(self.port)
+            connection = Connection()
             while time.perf_counter() - begun < seconds:
                 asked = time.perf_counter()
-                self._note(seen, await connection.post("/v1/recommend", self.body()), asked, begun)
+                self._note(seen, await connection.post(self.port, self.body()), asked, begun)
             connection.close()
 
         await asyncio.gather(*(one() for _ in range(connections)))
         return seen
 
     async def due(self, rate: float, seconds: float) -> Seen:
-        """Requests at random moments, `rate` a second; each takes a connection that is free, or opens one."""
+        """Requests at random moments, `rate` a second, over so many connections; one that finds none free waits."""
         seen, begun = Seen(), time.perf_counter()
-        free: list[Connection] = []
+        free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        for _ in range(self.most):
+            free.put_nowait(Connection())
         tasks: set[asyncio.Task[None]] = set()
 
         async def one(moment: float) -> None:
-            connection = free.pop() if free else Connection(self.port)
-            self._note(seen, await connection.post("/v1/recommend", self.body()), moment, begun)
-            free.append(connection)
+            connection = await free.get()
+            self._note(seen, await connection.post(self.port, self.body()), moment, begun)
+            free.put_nowait(connection)
 
         moment = begun
         while moment - begun < seconds:
@@ -157,9 +204,10 @@ class Load:
             task = asyncio.ensure_future(one(moment))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+        seen.sent_in = time.perf_counter() - begun
         await asyncio.gather(*tasks)
-        for connection in free:
-            connection.close()
+        for _ in range(self.most):
+            free.get_nowait().close()
         return seen
 
     def _note(self, seen: Seen, status: int, asked: float, begun: float) -> None:
@@ -245,8 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--ask", choices=("fused", "wish", "item_tokens", "generate"), default="fused")
-    options.add_argument("--threads", type=int, default=1, help="of the model; the rest of the cores is for HTTP")
+    options.add_argument("--threads", type=int, default=1, help="of the model")
     options.add_argument("--connections", type=int, default=16)
+    options.add_argument("--most", type=int, default=500, help="connections of requests at random moments")
     options.add_argument("--share", type=float, default=0.6, help="of the capacity, for the steady part")
     options.add_argument("--rate", type=float, default=None, help="requests a second of the steady part, instead")
     options.add_argument("--warm", type=float, default=5.0, help="seconds before anything is measured")
@@ -260,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         process, port = serve(asked.model, Path(folder) / "store.db", asked.threads, Path(folder) / "log")
         try:
-            parts = asyncio.run(measured(Load(port, users, asked.ask, asked.seed), process.pid, asked))
+            parts = asyncio.run(measured(Load(port, users, asked.ask, asked.most, asked.seed), process.pid, asked))
         finally:
             process.kill()
             process.wait()

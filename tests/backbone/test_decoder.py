@@ -19,7 +19,12 @@ def test_states_are_those_of_transformers_in_every_family(small_t5: Any) -> None
     with torch.inference_mode():
         expected = stack(inputs_embeds=embedded, encoder_hidden_states=prompts, encoder_attention_mask=prompt_mask)
         states = decoder_states(stack, rows.gather(embedded), rows, causal(45, embedded.device), prompts, prompt_mask)
+        wanted = torch.tensor([30, 19])
+        only = decoder_states(
+            stack, rows.gather(embedded), rows, causal(45, embedded.device), prompts, prompt_mask, wanted
+        )
     torch.testing.assert_close(states, expected.last_hidden_state[real], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(only, expected.last_hidden_state[[0, 1], wanted], atol=2e-5, rtol=1e-4)
 
 
 def test_a_causal_barrier_hides_what_comes_later() -> None:

@@ -24,6 +24,7 @@ from flanrec.backbone.adapters import (
     save_adapter,
     shared,
 )
+from flanrec.backbone.adapters.sharing import hold_once
 from flanrec.backbone.attachments import attached, detached
 from flanrec.backbone.attachments.prefix import Prefix
 from flanrec.backbone.encoder import attend, encoder_states
@@ -122,6 +123,26 @@ def test_several_adapters_share_the_weights_of_one_base(
         assert own < 0.02 * sum(weight.numel() for weight in base.model.parameters())
     merge(tenants["lora"])
     np.testing.assert_allclose(told(base, small_catalogue), plain, atol=1e-5)
+
+
+def test_models_that_were_saved_whole_hold_what_they_have_in_common_once(
+    fresh_backbone: Callable[[], Backbone], small_catalogue: Catalogue, tmp_path: Path
+) -> None:
+    methods: tuple[AdapterMethod, ...] = ("lora", "adapter", "prompt-tuning")
+    for method in methods:
+        adapted = made(fresh_backbone(), method, **({"targets": ("q",)} if method == "lora" else {}))
+        tuned(adapted, small_catalogue)
+        finished(adapted).save(tmp_path / method)
+    loaded = [Backbone.load(tmp_path / method) for method in methods]
+    wanted = [told(one, small_catalogue) for one in loaded]
+    whole = sum(weight.nbytes for weight in fresh_backbone().model.parameters())
+    assert hold_once(loaded[0], []) == 0
+    first = hold_once(loaded[1], loaded[:1])  # all but the queries, which low-rank weights were merged into
+    assert 0.9 * whole < first < whole
+    assert hold_once(loaded[2], loaded[:2]) == whole
+    assert hold_once(loaded[2], loaded[:2]) == 0
+    for one, expected in zip(loaded, wanted, strict=True):
+        np.testing.assert_array_equal(told(one, small_catalogue), expected)
 
 
 def test_a_soft_prompt_of_real_words_reads_as_if_they_were_written(

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from flanrec.backbone import Backbone, prompts
+from flanrec.backbone.encoder import stack_states
 from flanrec.backbone.hardware import has_fast_bf16
+from flanrec.backbone.lowered import lowered
 from flanrec.backbone.prompts import PromptEncoder, mean_embeddings, mean_states
 
 PROMPTS = ["Recommend a movie.", "The user wants comedy but no drama. Choose the next movie.", "Next?"]
@@ -27,13 +29,13 @@ def plain_states(backbone: Backbone, text: str, *, low: bool = has_fast_bf16(tor
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batch sizes that the encoder has read while a test runs."""
     sizes: list[int] = []
-    usual = prompts.encoder_states
+    usual = prompts.stack_states
 
-    def noted(model: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def noted(stack: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         sizes.append(len(ids))
-        return usual(model, ids, mask)
+        return usual(stack, ids, mask)
 
-    monkeypatch.setattr(prompts, "encoder_states", noted)
+    monkeypatch.setattr(prompts, "stack_states", noted)
     return sizes
 
 
@@ -46,6 +48,21 @@ def test_states_are_those_of_each_prompt_by_itself(backbone: Backbone) -> None:
         assert mask[row].tolist() == [1] * length + [0] * (mask.shape[1] - length)
         torch.testing.assert_close(states[row, :length], alone, atol=1e-4, rtol=1e-4)
         assert not states[row, length:].any()
+
+
+def test_dense_weights_cast_beforehand_give_the_same_bits(backbone: Backbone) -> None:
+    stack = backbone.model.get_encoder()
+    low = lowered(stack)
+    ids = torch.tensor([backbone.tokenizer(PROMPTS[1])["input_ids"]])
+    mask = torch.ones_like(ids)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected, _ = stack_states(stack, ids, mask)
+        found, _ = stack_states(low, ids, mask)
+    assert torch.equal(found, expected)
+    shared = {weight.data_ptr() for weight in stack.parameters()}
+    own = sum(weight.nbytes for weight in low.parameters() if weight.data_ptr() not in shared)
+    dense = sum(module.weight.nbytes for module in stack.modules() if isinstance(module, torch.nn.Linear))
+    assert own == dense // 2
 
 
 def test_states_do_not_depend_on_company_or_on_the_callers_autocast(backbone: Backbone) -> None:

@@ -58,6 +58,15 @@ def states_of(tokens: ItemTokens, histories: list[list[int]], prompts: tuple[Ten
     return result
 
 
+def test_the_last_states_alone_are_those_of_all(listening: ItemTokens, prompts: tuple[Tensor, ...]) -> None:
+    histories = [[3, 1, 4], [2]]
+    items, lengths = pad_histories(histories, SETTINGS.window, torch.device("cpu"))
+    with torch.no_grad():
+        last = listening(items, *prompts, lengths)
+    expected = states_of(listening, histories, prompts)[torch.arange(len(histories)), lengths]
+    torch.testing.assert_close(last[:, 0], expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["adapter", "prefix-tuning"])
 def test_what_the_backbone_carries_stays_with_the_backbone(
     method: AdapterMethod, tokens: ItemTokens, factors: TransitionFactors, small_catalogue: Catalogue,

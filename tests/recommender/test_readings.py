@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,3 +50,29 @@ def test_what_alone_may_come_is_scored_whole(fitted: Recommender, monkeypatch: p
     allowed[[3, 9]] = True
     items, _ = whole.top(fitted.people(["u1"]), 5, allowed=allowed)
     assert set(items[0].tolist()) <= {3, 9, -1}
+
+
+def test_what_was_read_is_remembered_until_the_history_or_the_words_change(
+    fitted: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fitted.parts.token_reading
+    reading = TokenReading(whole.tokens, whole.encoder, whole.prompter, outputs=whole.outputs)
+    read: list[int] = []
+    monkeypatch.setattr(
+        reading, "_states", lambda histories, prompts: read.append(len(prompts)) or whole._states(histories, prompts)
+    )
+    people, words = fitted.people(["u1", "u2"]), [Asking(), Asking(wish="comedy")]
+    first = reading.scores([people[0], people[1], people[0]], [words[0], words[0], words[0]])
+    assert read == [2]  # who is asked for twice is read once
+    np.testing.assert_array_equal(reading.scores(people[:2]), first[:2])
+    assert read == [2]
+    np.testing.assert_allclose(first, whole.scores([people[0], people[1], people[0]]), atol=1e-5)
+    wished = reading.scores(people, [words[1], words[0]])
+    assert read == [2, 1]
+    assert np.abs(wished[0] - first[0]).max() > 1e-4
+    later = replace(people[0], items=np.append(people[0].items, 7), ratings=np.append(people[0].ratings, np.nan))
+    assert np.abs(reading.scores([later])[0] - first[0]).max() > 1e-4
+    assert read == [2, 1, 1]
+    still = TokenReading(whole.tokens, whole.encoder, whole.prompter)  # of tokens that are being tuned
+    still.scores(people)
+    assert not still._read

@@ -100,6 +100,63 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     served(Queue(waiting=2), script)
 
 
+def test_after_a_full_queue_few_wait_until_nobody_does() -> None:
+    model, steps = Model(), threading.Semaphore(0)
+
+    def step(jobs: Sequence[int]) -> Sequence[int | Exception]:
+        model.batches.append(list(jobs))
+        steps.acquire(timeout=20)
+        return list(jobs)
+
+    async def play() -> None:
+        # Of a model that needs more than 5 ms for a job, one job is what it does in a millisecond.
+        batcher: Batcher[int, int] = Batcher(step, Queue(waiting=4, together=2, overload_ms=1))
+        batcher.start()
+        jobs = [asyncio.ensure_future(batcher.ask(0, 1, 20))]
+        await taken(model, 1)
+        jobs += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in (1, 2, 3)]
+        await asyncio.sleep(0)
+        assert not batcher.full
+        jobs.append(asyncio.ensure_future(batcher.ask(4, 1, 20)))
+        await asyncio.sleep(0.1)
+        assert batcher.full
+        steps.release()
+        await taken(model, 2)
+        assert (batcher.waiting, batcher.full) == (2, True)
+        steps.release(4)
+        await asyncio.gather(*jobs)
+        while batcher.full:
+            await asyncio.sleep(0.001)
+        again = [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(3)]
+        await asyncio.sleep(0)
+        assert (batcher.waiting, batcher.full) == (3, False)
+        steps.release(4)
+        await asyncio.gather(*again)
+        await batcher.close(5)
+
+    asyncio.run(play())
+
+
+def test_no_more_wait_than_the_model_answers_in_time() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(batcher.ask(0, 1, 20))
+        await asyncio.sleep(0.5)  # the model takes so long for the first, and is expected to for the next: 50 ms
+        model.gate.set()
+        await first
+        model.gate.clear()
+        jobs = [asyncio.ensure_future(batcher.ask(1, 1, 20))]
+        await taken(model, 2)
+        jobs += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(2, 6)]
+        await asyncio.sleep(0)
+        assert 1 <= batcher.waiting < 4
+        model.gate.set()
+        told = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [type(one) for one in told].count(Busy) == 5 - len([one for one in told if isinstance(one, int)]) >= 1
+
+    served(Queue(waiting=64, wait_ms=100), script)
+
+
 def test_a_job_that_is_late_leaves_the_queue_and_is_never_run() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()

@@ -269,9 +269,13 @@ def test_a_full_queue_answers_429_with_when_to_come_again(make_service: Callable
         while len(answers) < 4 and time.monotonic() < until:
             time.sleep(0.01)
         assert client.get("/livez").status_code == 200
+        named = client.post("/v1/match", content=b"not even JSON", headers={"X-Request-ID": "mine"})
+        assert (named.status_code, named.headers["X-Request-ID"], named.json()["request_id"]) == (429, "mine", "mine")
         gate.set()
         for thread in threads:
             thread.join()
+        counted = {"route": "/v1/match", "method": "POST", "status": "429"}
+        assert service.metrics.registry.get_sample_value("flanrec_requests_total", counted) == 1
         assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429, 429]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)

@@ -48,6 +48,26 @@ def test_another_version_takes_the_place_and_the_earlier_one_can_come_back(
     assert service.models.roll_back("default").version == second
 
 
+def test_several_models_answer_by_name_and_hold_common_weights_once(
+    make_service: Callable[..., Service], other_folder: Path
+) -> None:
+    service = make_service()
+    service.models.load("other", other_folder)
+    places = [
+        {weight.data_ptr() for weight in live.recommender.backbone.model.parameters()} for live in service.models.all()
+    ]
+    assert places[0] == places[1]
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        asked = {"user_id": "u1", "reading": "item_tokens"}
+        answers = [
+            client.post("/v1/recommend", json=asked | {"model": name}).json() for name in ("default", "other") * 2
+        ]
+    assert [answer["model"]["name"] for answer in answers] == ["default", "other"] * 2
+    assert len({answer["model"]["version"] for answer in answers}) == 2
+    assert answers[0]["items"] == answers[2]["items"]
+    assert answers[1]["items"] == answers[3]["items"]
+
+
 def test_there_is_nothing_to_go_back_to_at_first(service: Service) -> None:
     with pytest.raises(NotFoundError, match="no earlier version"):
         service.models.roll_back("default")

@@ -14,7 +14,13 @@ from flanrec.backbone.rows import Rows
 
 
 def decoder_states(
-    stack: Any, stream: Tensor, rows: Rows, barrier: Tensor, prompt_states: Tensor, prompt_mask: Tensor
+    stack: Any,
+    stream: Tensor,
+    rows: Rows,
+    barrier: Tensor,
+    prompt_states: Tensor,
+    prompt_mask: Tensor,
+    only: Tensor | None = None,
 ) -> Tensor:
     """What a decoder makes of each token, as ``model.get_decoder()`` has it, in training and in use.
 
@@ -30,10 +36,12 @@ def decoder_states(
         see nothing, fillers included.
     prompt_states : [n, prompt, d_model]
     prompt_mask : [n, prompt], 1 where there is a token
+    only : int64 [n]
+        The place of each row that is wanted; None for all. The last block then works for these places alone.
 
     Returns
     -------
-    Tensor [n_tokens, d_model]
+    Tensor [n_tokens, d_model], or [n, d_model] of the places that are wanted
         Not scaled, where the checkpoint wants that before its head.
     """
     prompt_rows = Rows.of_mask(prompt_mask)
@@ -42,23 +50,35 @@ def decoder_states(
     hidden: Tensor = stack.dropout(stream)
     bias = barrier
     told_bias = told_bias[:, None, None, :]
-    for block in stack.block:
+    for number, block in enumerate(stack.block, start=1):
         attention = block.layer[0].SelfAttention
         if attention.has_relative_attention_bias:
             bias = attention.compute_bias(*barrier.shape[-2:]) + barrier
-        hidden = through(stack, partial(_block, block, rows, prompt_rows), hidden, bias, told, told_bias)
+        wanted = only if number == len(stack.block) else None
+        hidden = through(stack, partial(_block, block, rows, prompt_rows, wanted), hidden, bias, told, told_bias)
     states: Tensor = stack.dropout(stack.final_layer_norm(hidden))
     return states
 
 
 def _block(
-    block: Any, rows: Rows, prompt_rows: Rows, hidden: Tensor, bias: Tensor, told: Tensor, told_bias: Tensor
+    block: Any,
+    rows: Rows,
+    prompt_rows: Rows,
+    only: Tensor | None,
+    hidden: Tensor,
+    bias: Tensor,
+    told: Tensor,
+    told_bias: Tensor,
 ) -> Tensor:
     layer, attention = block.layer[0], block.layer[0].SelfAttention
     normed = layer.layer_norm(hidden)
-    queries, keys, values = (
-        split_heads(attention, rows.spread(project(normed))) for project in (attention.q, attention.k, attention.v)
-    )
+    keys, values = (split_heads(attention, rows.spread(project(normed))) for project in (attention.k, attention.v))
+    if only is not None:
+        row = torch.arange(len(only), device=only.device)
+        hidden, normed = (rows.spread(states)[row, only] for states in (hidden, normed))
+        bias = bias.expand(len(only), *bias.shape[1:])[row, :, only][:, :, None]
+        rows = Rows((len(only), 1), None)
+    queries = split_heads(attention, rows.spread(attention.q(normed)))
     hidden = hidden + layer.dropout(attention.o(rows.gather(attend(attention, queries, keys, values, bias))))
     layer, attention = block.layer[1], block.layer[1].EncDecAttention
     queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))

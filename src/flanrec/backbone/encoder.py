@@ -37,7 +37,11 @@ def encoder_states(model: Any, ids: Tensor, mask: Tensor, depth: float = 1.0) ->
     mask : int64[n, places]
         The one given, with ones for the soft prompt.
     """
-    stack = model.get_encoder()
+    return stack_states(model.get_encoder(), ids, mask, depth)
+
+
+def stack_states(stack: Any, ids: Tensor, mask: Tensor, depth: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The same of an encoder by itself."""
     hidden, rows, mask = _embedded(stack, ids, mask)
     hidden = stack.dropout(perturbed(stack, hidden, rows))
     hidden_from = (mask == 0)[:, None, None, :]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flanrec.backbone.checkpoint import Backbone
-from flanrec.backbone.encoder import encoder_states, soft_prompt_length
+from flanrec.backbone.encoder import encoder_states, soft_prompt_length, stack_states
 from flanrec.backbone.hardware import has_fast_bf16
+from flanrec.backbone.lowered import lowered
 
 
 class PromptEncoder:
@@ -35,6 +38,12 @@ class PromptEncoder:
         self.remember = remember
         self.max_length = max_length
         self._states: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+
+    @cached_property
+    def _stack(self) -> Any:
+        stack, device = self.backbone.model.get_encoder(), self.backbone.device
+        casts = device.type == "cpu" and has_fast_bf16(device) and self.backbone.dtype == torch.float32
+        return lowered(stack) if casts else stack
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,7 +85,7 @@ class PromptEncoder:
             batch = prompts[first : first + together]
             ids, mask = self.backbone.encode_texts(batch, self.max_length)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device)):
-                states = encoder_states(model, ids, mask)[0][:, soft_prompt_length(model) :].float()
+                states = stack_states(self._stack, ids, mask)[0][:, soft_prompt_length(model) :].float()
             for prompt, row, tokens, length in zip(batch, states, ids, mask.sum(dim=1).tolist(), strict=True):
                 self._states[prompt] = (row[:length].clone(), tokens[:length].clone())
 

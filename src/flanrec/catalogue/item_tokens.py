@@ -167,7 +167,14 @@ class ItemTokens(nn.Module):
         own = _OUTPUT_SCALE * self.learned_output + _TEXT_OUTPUT_SCALE * self.text_map(self.text_output)
         return torch.cat([own, self.text_answer(self.text_norm(self.text_input))], dim=1)
 
-    def forward(self, histories: Tensor, prompt_states: Tensor, prompt_mask: Tensor, prompt_words: Tensor) -> Tensor:
+    def forward(
+        self,
+        histories: Tensor,
+        prompt_states: Tensor,
+        prompt_mask: Tensor,
+        prompt_words: Tensor,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """Read histories and instructions.
 
         Parameters
@@ -180,11 +187,14 @@ class ItemTokens(nn.Module):
             int64 [batch, prompt length].
         prompt_words
             float32 [batch, prompt length, d_model], the input embeddings of its tokens.
+        lengths
+            int64 [batch]: read each history's first so many items alone; None for every beginning of it.
 
         Returns
         -------
         Tensor
-            float32 [batch, length + 1, d_model + heads * head_width]; row ``t`` has read the first ``t`` items.
+            float32 [batch, length + 1, d_model + heads * head_width]; row ``t`` has read the first ``t`` items. With
+            lengths: [batch, 1, d_model + heads * head_width].
         """
         rate = self.settings.dropout
         items = functional.embedding(histories, self.inputs())
@@ -192,8 +202,9 @@ class ItemTokens(nn.Module):
         stream = drop(torch.cat([start, items], dim=1), rate, self.training)
         rows = Rows((len(stream), stream.shape[1]), None)
         barrier = causal(stream.shape[1], stream.device)
-        read = decoder_states(self.decoder, stream.flatten(0, 1), rows, barrier, prompt_states, prompt_mask)
-        states = self.norm(5 * rows.spread(read).float())
+        read = decoder_states(self.decoder, stream.flatten(0, 1), rows, barrier, prompt_states, prompt_mask, lengths)
+        spread = read[:, None] if lengths is not None else rows.spread(read)
+        states = self.norm(5 * spread.float())
         asked = self._attend(states, prompt_states, prompt_mask, prompt_words)
         return torch.cat([drop(states, rate, self.training), asked], dim=-1).float()
 

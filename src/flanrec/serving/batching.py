@@ -58,6 +58,9 @@ class Batcher(Generic[Job, Result]):
     Nothing waits for company: while the model is at work, requests gather, and all of them that fit go next. A request
     whose deadline passes, or whose client is gone, leaves the queue at once.
 
+    A queue that has been full is kept short until it has been empty: under an overload that lasts, those who are let in
+    are answered about as soon as ever, instead of each behind a whole queue. A crowd that comes once just waits.
+
     Parameters
     ----------
     run
@@ -85,7 +88,8 @@ class Batcher(Generic[Job, Result]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flanrec-model")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._seconds_a_job = 0.01
+        self._overloaded = False
+        self._seconds_a_job = 0.001
 
     @property
     def waiting(self) -> int:
@@ -95,7 +99,18 @@ class Batcher(Generic[Job, Result]):
     @property
     def full(self) -> bool:
         """Whether one more would be refused."""
-        return len(self._queue) >= self._settings.waiting
+        return len(self._queue) >= self._most
+
+    @property
+    def retry_seconds(self) -> int:
+        """When one who is refused may come again."""
+        return max(1, math.ceil(len(self._queue) * self._seconds_a_job))
+
+    @property
+    def _most(self) -> int:
+        """How many may wait now."""
+        most = self._settings.overload_ms if self._overloaded else self._settings.wait_ms
+        return min(max(1, int(most / 1000 / self._seconds_a_job)), self._settings.waiting)
 
     def start(self) -> None:
         """Begin to work; in a running event loop."""
@@ -119,11 +134,12 @@ class Batcher(Generic[Job, Result]):
         if self._closed:
             raise Closed
         if self.full:
-            raise Busy(max(1, math.ceil(len(self._queue) * self._seconds_a_job)))
+            raise Busy(self.retry_seconds)
         waiting: _Waiting[Job, Result] = _Waiting(
             job, tokens, asyncio.get_running_loop().create_future(), time.monotonic()
         )
         self._queue.append(waiting)
+        self._overloaded = self._overloaded or self.full
         self._idle.clear()
         self._woken.set()
         try:
@@ -154,6 +170,7 @@ class Batcher(Generic[Job, Result]):
         while True:
             batch = self._next()
             if not batch:
+                self._overloaded = False
                 self._woken.clear()
                 self._idle.set()
                 await self._woken.wait()

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from flanrec.backbone.adapters.sharing import hold_once
 from flanrec.errors import CheckpointError, NotFoundError
 from flanrec.serving.live import Live
 from flanrec.serving.store import Store
@@ -32,7 +33,8 @@ class Models:
     """Models by name.
 
     A model that changes is made beside the one that answers and takes its place when it is whole. What was deleted from
-    the store is closed at once; texts that are new take the time to be read.
+    the store is closed at once; texts that are new take the time to be read. Weights that models have in common are in
+    memory once: versions of one, and those that were tuned from one T5 by something that leaves it as it is.
 
     Parameters
     ----------
@@ -79,7 +81,11 @@ class Models:
         CheckpointError
             The folder is not a whole model, or the check found something; what was served before goes on.
         """
-        live = Live.load(name, folder, self._device).following(self._store)
+        live = Live.load(name, folder, self._device)
+        freed = hold_once(live.recommender.backbone, [one.recommender.backbone for one in self.all()])
+        if freed:
+            logger.info("model %s has %.0f MB of weights in common with those that are served", name, freed / 1e6)
+        live = live.following(self._store)
         wrong = list(check(live)) if check is not None else []
         if wrong:
             raise CheckpointError(f"model {name} in {folder} is not taken: {'; '.join(wrong)}")

@@ -36,6 +36,10 @@ class Queue(Settings):
 
     waiting: int = Field(default=64, ge=1)
     """Most requests that wait; one more gets 429 and when to come again."""
+    wait_ms: int = Field(default=300, ge=1)
+    """No more wait than the model answers in this time, as it did of late; one may always."""
+    overload_ms: int = Field(default=15, ge=1)
+    """The same once the queue has been full, until nobody waits."""
     together: int = Field(default=32, ge=1)
     """Most requests that go through the model at once."""
     tokens: int = Field(default=16_384, ge=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,8 @@ from flanrec.recommender.asking import NOTHING, Asking, each_asking
 from flanrec.recommender.lists import Floats, Ints, closed_items, filled
 
 logger = logging.getLogger(__name__)
+
+_REMEMBERED = 4096
 
 
 class TokenReading:
@@ -59,6 +62,7 @@ class TokenReading:
         self.sample = sample
         self.searched = searched or IndexSettings()
         self.saved_index = saved_index
+        self._read: OrderedDict[tuple[str, tuple[int, ...]], torch.Tensor] = OrderedDict()
 
     @cached_property
     def index(self) -> ItemIndex | None:
@@ -116,17 +120,41 @@ class TokenReading:
 
     def change(self, users: Sequence[Person], asking: Asking | Sequence[Asking]) -> Floats:
         """What a wish or an aversion changes: the log ratio of the probabilities, float32 [n_users, n_items]."""
-        plain = [said.plain for said in each_asking(asking, len(users))]
-        return self.scores(users, asking) - self.scores(users, plain)
+        plain, said = self.both(users, asking)
+        return said - plain
+
+    def both(self, users: Sequence[Person], asking: Asking | Sequence[Asking]) -> tuple[Floats, Floats]:
+        """`scores` without the wish and the aversion, and with them; read together."""
+        asked = each_asking(asking, len(users))
+        found = self.scores([*users, *users], [*(said.plain for said in asked), *asked])
+        return found[: len(users)], found[len(users) :]
+
+    def states(self, users: Sequence[Person], prompts: Sequence[str]) -> torch.Tensor:
+        """What is compared with the items' outputs, after each user's history: float32 [n_users, width].
+
+        Where the tokens no longer change, the last ones are remembered: who asks again, or says a wish, mostly has the
+        same history as before.
+        """
+        histories = [user.items[-self.tokens.settings.window :] for user in users]
+        if self.outputs is None:
+            return self._states(histories, prompts)
+        asked = [(prompt, tuple(history.tolist())) for prompt, history in zip(prompts, histories, strict=True)]
+        new = {one: row for row, one in enumerate(asked) if one not in self._read}
+        if new:
+            states = self._states([histories[row] for row in new.values()], [one for one, _ in new])
+            self._read.update(zip(new, (state.clone() for state in states), strict=True))
+        found = torch.stack([self._read[one] for one in asked]) if asked else self._states(histories, prompts)
+        for one in asked:
+            self._read.move_to_end(one)
+        while len(self._read) > _REMEMBERED:
+            self._read.popitem(last=False)
+        return found
 
     @torch.inference_mode()
-    def states(self, users: Sequence[Person], prompts: Sequence[str]) -> torch.Tensor:
-        """What is compared with the items' outputs, after each user's history: float32 [n_users, width]."""
-        device = self.tokens.bias.device
-        items, lengths = pad_histories([user.items for user in users], self.tokens.settings.window, device)
-        read = self.tokens(items, *self.encoder.encode(prompts))
-        last: torch.Tensor = read[torch.arange(len(users), device=device), lengths]
-        return last
+    def _states(self, histories: Sequence[Ints], prompts: Sequence[str]) -> torch.Tensor:
+        items, lengths = pad_histories(histories, self.tokens.settings.window, self.tokens.bias.device)
+        last: torch.Tensor = self.tokens(items, *self.encoder.encode(prompts), lengths)
+        return last[:, 0]
 
     @torch.inference_mode()
     def _scores(self, users: Sequence[Person], prompts: list[str]) -> Floats:

@@ -14,6 +14,7 @@ from flanrec.serving.http import problems
 from flanrec.serving.http.gate import LOOPBACK, BodyCap, Guard, Watch
 from flanrec.serving.http.routes import feedback, items, models, moderation, online, questions, state, users
 from flanrec.serving.http.schemas import Problem
+from flanrec.serving.http.shedding import Shed
 from flanrec.serving.service import Service
 
 _ERRORS = {
@@ -81,4 +82,5 @@ def create_app(
     app.add_middleware(BodyCap, most=service.settings.limits.body_bytes)
     app.add_middleware(Guard, recogniser=service.recogniser if keys else None, hosts=hosts)
     app.add_middleware(Watch, metrics=service.metrics)
+    app.add_middleware(Shed, service=service)
     return app

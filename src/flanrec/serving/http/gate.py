@@ -10,7 +10,6 @@ import base64
 import binascii
 import logging
 import re
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flanrec.serving.http.headers import SAFE, request_id
 from flanrec.serving.http.problems import problem
 from flanrec.serving.keys import Recogniser, allows
 from flanrec.serving.keys import Scope as KeyScope
@@ -33,12 +33,10 @@ STUDIO = "/studio"
 """Where the page for people is, whose browsers send keys in a way of their own."""
 OPEN_ENDED = "open_ended"
 """In the state of a request whose answer goes on while its page is open: its seconds say nothing."""
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OPEN = frozenset({"/livez", "/readyz"})
 _READS = re.compile(
     r"/v1/(recommend|recommend/batch|rank|match|explain)|/v1/items(/.*)?|/openapi\.json|/version|/metrics"
 )
-_SAFE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 
 
 def scope_needed(method: str, path: str) -> KeyScope | None:
@@ -106,18 +104,17 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(12)
-        scope.setdefault("state", {})["request_id"] = request_id
-        token, begun, status = REQUEST_ID.set(request_id), time.perf_counter(), 0
+        named = request_id(scope)
+        scope.setdefault("state", {})["request_id"] = named
+        token, begun, status = REQUEST_ID.set(named), time.perf_counter(), 0
 
         async def answered(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                message["headers"].extend((name, value) for name, value in _SAFE if name.decode() not in headers)
+                headers["X-Request-ID"] = named
+                message["headers"].extend((name, value) for name, value in SAFE if name.decode() not in headers)
             await send(message)
 
         try:
