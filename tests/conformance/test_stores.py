@@ -22,6 +22,7 @@ from flanrec.serving.store import Case, Database, Event, Item, Store, User
 from flanrec.serving.store.keys import StoredKey
 from flanrec.serving.store.migrating import NOTHING, differences, migrate
 from flanrec.serving.store.records import Shown
+from flanrec.serving.store.shown import Hour
 from flanrec.serving.store.trail import Trace
 
 BY = Trace("tests", "request-1")
@@ -149,6 +150,28 @@ def test_titles_are_searched_for_words_and_not_for_patterns(store: Store) -> Non
     assert [item.item_id for item in store.items.page(containing="f_i").records] == ["3"]
 
 
+def test_texts_are_searched_too_where_that_is_asked(store: Store) -> None:
+    store.items.put([Item("1", "Alien (1979)", "A ship finds an egg."), Item("2", "Egg", "Nothing.")], BY)
+    assert [item.item_id for item in store.items.page(containing="egg").records] == ["2"]
+    assert [item.item_id for item in store.items.page(containing="egg", texts=True).records] == ["1", "2"]
+    assert [item.item_id for item in store.items.page(containing="alien EGG", texts=True).records] == ["1"]
+
+
+def test_users_with_a_row_or_events_are_found_by_how_their_ids_begin(store: Store) -> None:
+    store.users.put(User("ab", {}), BY)
+    store.events.add([Event(user, "x", number) for number, user in enumerate(("a", "abc", "abc", "b", "aB", "a%"))])
+    assert store.users.beginning("ab") == ["ab", "abc"]
+    assert store.users.beginning("a") == ["a", "a%", "aB", "ab", "abc"]
+    assert store.users.beginning("", limit=2) == ["a", "a%"]
+    assert store.users.beginning("%") == []
+
+
+def test_events_of_an_item_are_counted_by_kind(store: Store) -> None:
+    store.events.add([Event("u", "x", 1, "click"), Event("v", "x", 2, "click"), Event("v", "x", 3, "buy")])
+    assert list(store.events.kinds_of("x").items()) == [("click", 2), ("buy", 1)]
+    assert store.events.kinds_of("y") == {}
+
+
 def test_an_event_that_is_known_is_passed_over(store: Store) -> None:
     one = Event("7", "a", 1.0, "click", rating=4.0, feedback_id="f-1", request_id="r-1")
     assert store.events.add([one, Event("7", "a", 1.0, "click"), Event("7", "a", 1.0, "buy")]) == [True, False, True]
@@ -197,6 +220,14 @@ def test_what_was_met_of_the_lists_shown(store: Store) -> None:
     assert [one.model for one in store.shown.answers(5.5)] == ["m2"]
     assert store.shown.forget(5.5) == 1
     assert store.shown.get("r-1") is None
+
+
+def test_lists_are_counted_by_hour_and_model(store: Store) -> None:
+    lists = [(0.0, "m", ""), (3_599.9, "m", "down"), (3_600.0, "m", ""), (5_500.0, "n", ""), (5_500.0, "n", "down")]
+    store.shown.add([Shown(f"r{at}", "u", moment, model, ("x",), "", fallback)
+                     for at, (moment, model, fallback) in enumerate(lists)])  # fmt: skip
+    assert store.shown.hours(0.0) == [Hour(0.0, "m", 2, 1), Hour(3_600.0, "m", 1, 0), Hour(3_600.0, "n", 2, 1)]
+    assert store.shown.hours(3_600.0) == [Hour(3_600.0, "m", 1, 0), Hour(3_600.0, "n", 2, 1)]
 
 
 def test_keys_are_kept_by_digest_and_end_when_revoked(store: Store) -> None:

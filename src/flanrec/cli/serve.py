@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from flanrec.cli.options import DeviceOption, EngineOption
 from flanrec.cli.stores import open_store
 from flanrec.errors import SettingsError
 from flanrec.serving.logs import log_to_stderr
+
+if TYPE_CHECKING:
+    from flanrec.serving.http.app import Page
 
 
 def serve(
@@ -45,12 +49,17 @@ def serve(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of the model; by default all cores but one.")
     ] = None,
+    studio: Annotated[
+        bool, typer.Option("--studio", help="Serve a page at /studio, to look at lists, the catalogue and the traffic.")
+    ] = False,
     device: DeviceOption = "auto",
     engine: EngineOption = "torch",
     config: ConfigOption = None,
 ) -> None:
     """Serve recommendations over HTTP."""
     folders = _folders(model)
+    if studio and find_spec("gradio") is None:
+        raise SettingsError("the studio needs gradio: pip install 'flanrec[studio]', or leave --studio out")
     log_to_stderr()
     kept = open_store(store or f"{next(iter(folders.values())).resolve()}.store.db")
     try:
@@ -65,9 +74,17 @@ def serve(
         settings = layered(ServeSettings(), SERVICE, config, {})
         requests = () if golden is None else read_golden(golden)
         service = Service(kept, folders, settings, requests, device, models, engine)
-        run(service, host, port, need_keys=need_keys, notice_seconds=notice)
+        run(service, host, port, need_keys=need_keys, notice_seconds=notice, pages=_pages(studio))
     finally:
         kept.close()
+
+
+def _pages(studio: bool) -> list[Page]:
+    if not studio:
+        return []
+    from flanrec.studio import mount
+
+    return [mount]
 
 
 def _folders(given: list[str]) -> dict[str, Path]:

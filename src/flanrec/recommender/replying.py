@@ -15,7 +15,7 @@ from flanrec.explanation import Explanation, explain
 from flanrec.ranking.policy import Policy
 from flanrec.recommender import requests
 from flanrec.recommender.answering import Answering, Reading
-from flanrec.recommender.asking import Asking
+from flanrec.recommender.asking import NOTHING, Asking
 from flanrec.recommender.new_items import rank_among, with_new_items
 from flanrec.recommender.tables import recommendations, refuse_text
 
@@ -192,3 +192,10 @@ class Replying(Answering):
             )
             for item in items
         )
+
+    def instructions(self, person: Person, asking: Asking = NOTHING) -> dict[str, str]:
+        """What the T5 reads of a person, word for word, by reading: ``item_tokens`` and ``generate``."""
+        return {
+            "item_tokens": self.token_reading.prompts([person], asking)[0],
+            "generate": self.word_reading.prompts([person], asking)[0],
+        }

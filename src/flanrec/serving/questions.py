@@ -114,7 +114,16 @@ class SimilarQuestion:
     by: Literal["content", "behaviour"] = "content"
 
 
-Question = ListQuestion | MatchQuestion | ExplainQuestion | SimilarQuestion
+@dataclass(frozen=True)
+class PersonQuestion:
+    """How a model meets somebody: the history that it goes by, and the instructions that it reads."""
+
+    model: str
+    who: Who
+    asking: Asking = NOTHING
+
+
+Question = ListQuestion | MatchQuestion | ExplainQuestion | SimilarQuestion | PersonQuestion
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +142,8 @@ class Answer:
         For matches, in the order of the items.
     explanation
         For explanations.
+    met, instructions
+        For people: as the model meets them, and by reading what it is told.
     """
 
     live: Live
@@ -140,6 +151,8 @@ class Answer:
     listed: Listed | None = None
     probabilities: tuple[float, ...] = ()
     explanation: Explanation | None = None
+    met: Met | None = None
+    instructions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answerer:
@@ -205,17 +218,22 @@ class Answerer:
             question.sources, question.reasons,
         )  # fmt: skip
 
-    def _other(self, question: MatchQuestion | ExplainQuestion | SimilarQuestion, live: Live, known: Known) -> Answer:
+    def _other(
+        self, question: MatchQuestion | ExplainQuestion | SimilarQuestion | PersonQuestion, live: Live, known: Known
+    ) -> Answer:
         if isinstance(question, SimilarQuestion):
             return Answer(live, listed=similar(live, live.place(question.item), question.k, question.by))
-        person = self._met(question.who, live, known).person
-        events = len(person.items)
+        met = self._met(question.who, live, known)
+        person, events = met.person, len(met.person.items)
+        if isinstance(question, PersonQuestion):
+            told = live.recommender.instructions(person, question.asking)
+            return Answer(live, events, met=met, instructions=told)
         if isinstance(question, MatchQuestion):
             items = [live.place(item) for item in question.items]
             chances = live.recommender.match_reading.probabilities([person] * len(items), items)
             return Answer(live, events, probabilities=tuple(map(float, chances)))
-        told = explain_items(live, person, [live.find(question.item)], question.wish)
-        return Answer(live, events, explanation=told[0])
+        why = explain_items(live, person, [live.find(question.item)], question.wish)
+        return Answer(live, events, explanation=why[0])
 
     def _met(self, who: Who, live: Live, known: Known) -> Met:
         if who.user_id is None:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import signal
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,7 @@ import uvicorn
 
 from flanrec.errors import SettingsError
 from flanrec.serving.http import create_app
+from flanrec.serving.http.app import Page
 from flanrec.serving.http.gate import LOOPBACK
 from flanrec.serving.http.shedding import Refusals
 from flanrec.serving.service import Service
@@ -36,7 +38,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def run(service: Service, host: str, port: int, *, need_keys: bool = False, notice_seconds: float = 0.0) -> None:
+def run(
+    service: Service, host: str, port: int, *, need_keys: bool = False, notice_seconds: float = 0.0,
+    pages: Sequence[Page] = (),
+) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT.
 
     Then ``/readyz`` says so at once, after `notice_seconds` no connection is taken any more, and what is under way is
@@ -46,6 +51,8 @@ def run(service: Service, host: str, port: int, *, need_keys: bool = False, noti
     ----------
     need_keys
         Whether keys are needed on the loopback interface too; elsewhere they always are.
+    pages
+        As `create_app` takes them.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def run(service: Service, host: str, port: int, *, need_keys: bool = False, noti
             f"on {host} the service needs API keys, and the store has none: make one with flanrec keys create, or "
             "serve on 127.0.0.1"
         )
-    app = create_app(service, keys=keys, hosts=LOOPBACK)
+    app = create_app(service, keys=keys, hosts=LOOPBACK, pages=pages)
     config = uvicorn.Config(
         app,
         host=host,

@@ -21,6 +21,7 @@ from flanrec.serving.questions import (
     ExplainQuestion,
     ListQuestion,
     MatchQuestion,
+    PersonQuestion,
     Question,
     SimilarQuestion,
     Who,
@@ -111,8 +112,13 @@ class Service:
         await self.recorder.close()
         self.models.close()
 
-    async def ask(self, question: Question, seconds: float | None = None) -> Answer:
+    async def ask(self, question: Question, seconds: float | None = None, *, counted: bool = True) -> Answer:
         """The answer to a question.
+
+        Parameters
+        ----------
+        seconds, counted
+            See `ask_many`.
 
         Raises
         ------
@@ -121,13 +127,22 @@ class Service:
         FlanrecError
             The question names what is not there.
         """
-        answer = (await self.ask_many([question], seconds))[0]
+        answer = (await self.ask_many([question], seconds, counted=counted))[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def ask_many(self, questions: Sequence[Question], seconds: float | None = None) -> list[Answer | Exception]:
+    async def ask_many(
+        self, questions: Sequence[Question], seconds: float | None = None, *, counted: bool = True
+    ) -> list[Answer | Exception]:
         """The answers to several questions, which go through the model together; an exception for one that fails.
+
+        Parameters
+        ----------
+        seconds
+            Until when they are wanted.
+        counted
+            Whether the lists are for those whom they are made for; one that somebody only looks at is not counted.
 
         Raises
         ------
@@ -137,7 +152,7 @@ class Service:
         most = self.settings.queue.deadline_ms / 1000
         tokens = sum(map(tokens_of, questions))
         answers = await self.batcher.ask(questions, tokens, most if seconds is None else min(seconds, most))
-        for question, answer in zip(questions, answers, strict=True):
+        for question, answer in zip(questions, answers, strict=True) if counted else ():
             if isinstance(question, ListQuestion) and isinstance(answer, Answer) and answer.listed is not None:
                 self.metrics.listed(answer.live, answer.listed, question.k, answer.events)
         return answers
@@ -204,7 +219,7 @@ def keep_out_of_collections() -> None:
 
 def tokens_of(question: Question) -> int:
     """About how many tokens the model reads for a question, or what costs as much."""
-    if isinstance(question, SimilarQuestion):
+    if isinstance(question, SimilarQuestion | PersonQuestion):
         return 1
     history = _length(question.who)
     if isinstance(question, MatchQuestion):

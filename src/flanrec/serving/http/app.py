@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Security
@@ -35,7 +35,13 @@ _BY_KEY = {
 _BY_HOST = {421: "The service was asked under a name that is not this machine's own."}
 
 
-def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = LOOPBACK) -> FastAPI:
+Page = Callable[[FastAPI, Service], None]
+"""Adds a page for people to the application."""
+
+
+def create_app(
+    service: Service, *, keys: bool = False, hosts: Sequence[str] = LOOPBACK, pages: Sequence[Page] = ()
+) -> FastAPI:
     """The service as an ASGI application, which starts and stops it.
 
     Parameters
@@ -44,6 +50,8 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
         Whether whoever asks must have an API key.
     hosts
         Names of this host under which it may be asked without a key.
+    pages
+        What else it serves, such as `flanrec.studio.mount`; behind the same gate.
     """
 
     @contextlib.asynccontextmanager
@@ -71,6 +79,8 @@ def create_app(service: Service, *, keys: bool = False, hosts: Sequence[str] = L
     app.include_router(state.router, responses=_told(guarded), dependencies=needs)
     app.include_router(state.probes, responses=_told({503: _ERRORS[503]} | ({} if keys else _BY_HOST)))
     problems.install(app)
+    for page in pages:
+        page(app, service)
     # The last that is added stands first.
     app.add_middleware(BodyCap, most=service.settings.limits.body_bytes)
     app.add_middleware(Guard, recogniser=service.recogniser if keys else None, hosts=hosts)

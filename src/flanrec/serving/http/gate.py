@@ -6,6 +6,8 @@ Each is an ASGI application around the next one. None of them reads a body: whoe
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import logging
 import re
 import time
@@ -27,6 +29,10 @@ logger = logging.getLogger(ACCESS)
 
 NOBODY = "anonymous"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+STUDIO = "/studio"
+"""Where the page for people is, whose browsers send keys in a way of their own."""
+OPEN_ENDED = "open_ended"
+"""In the state of a request whose answer goes on while its page is open: its seconds say nothing."""
 _OPEN = frozenset({"/livez", "/readyz"})
 _READS = re.compile(
     r"/v1/(recommend|recommend/batch|rank|match|explain)|/v1/items(/.*)?|/openapi\.json|/version|/metrics"
@@ -48,6 +54,39 @@ def scope_needed(method: str, path: str) -> KeyScope | None:
     if _READS.fullmatch(path) and (method in ("GET", "HEAD") or not path.startswith("/v1/items")):
         return "read"
     return "admin"
+
+
+def within_studio(path: str) -> bool:
+    """Whether a path belongs to the page for people.
+
+    >>> within_studio("/studio"), within_studio("/studio/config"), within_studio("/studios")
+    (True, True, False)
+    """
+    return path == STUDIO or path.startswith(f"{STUDIO}/")
+
+
+def key_sent(header: str, *, basic: bool) -> str | None:
+    """The key in an Authorization header; None for none.
+
+    Parameters
+    ----------
+    basic
+        Whether a browser may send it as the password of any name.
+
+    Examples
+    --------
+    >>> key_sent("Bearer fr_1", basic=False), key_sent("Basic bWU6ZnJfMQ==", basic=True)
+    ('fr_1', 'fr_1')
+    """
+    kind, _, text = header.partition(" ")
+    if kind.lower() == "bearer":
+        return text.strip()
+    if kind.lower() != "basic" or not basic:
+        return None
+    try:
+        return base64.b64decode(text.strip(), validate=True).decode().partition(":")[2].strip()
+    except (binascii.Error, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -75,7 +114,7 @@ class Watch:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = named
-                message["headers"].extend(SAFE)
+                message["headers"].extend((name, value) for name, value in SAFE if name.decode() not in headers)
             await send(message)
 
         try:
@@ -94,7 +133,8 @@ class Watch:
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.requests.labels(route, method, str(status)).inc()
-        self.metrics.seconds.labels(route).observe(seconds)
+        if not scope["state"].get(OPEN_ENDED):
+            self.metrics.seconds.labels(route).observe(seconds)
         logger.info(
             "request",
             extra={
@@ -108,6 +148,8 @@ class Watch:
         )
 
 
+_BASIC = 'Basic realm="flanrec studio: any name, and a key with the scope admin as password", charset="UTF-8"'
+_ASK_BROWSER = "give a key with the scope admin as the password; any name will do"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -147,11 +189,12 @@ class Guard:
             return
         needed = scope_needed(scope["method"], scope["path"])
         if needed is not None:
-            kind, _, text = headers.get("authorization", "").partition(" ")
-            key = await asyncio.to_thread(self.recogniser.recognise, text.strip()) if kind.lower() == "bearer" else None
+            browser = within_studio(scope["path"])
+            text = key_sent(headers.get("authorization", ""), basic=browser)
+            key = None if text is None else await asyncio.to_thread(self.recogniser.recognise, text)
             if key is None:
-                refused = problem(401, "send a key: Authorization: Bearer KEY")
-                refused.headers["WWW-Authenticate"] = "Bearer"
+                refused = problem(401, _ASK_BROWSER if browser else "send a key: Authorization: Bearer KEY")
+                refused.headers["WWW-Authenticate"] = _BASIC if browser else "Bearer"
                 await refused(scope, receive, send)
                 return
             scope["state"]["actor"] = key.name

@@ -95,6 +95,14 @@ class Events:
         with self._database.reading() as connection:
             return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
 
+    def kinds_of(self, item_id: str) -> dict[str, int]:
+        """How many events of each kind an item has, most first."""
+        number = func.count()
+        query = select(events.c.event, number).where(events.c.item_id == item_id).group_by(events.c.event)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(number.desc(), events.c.event)).all()
+        return {kind: int(count) for kind, count in rows}
+
     def interactions(self) -> pl.DataFrame:
         """All events as an interactions table, in the order in which they became known."""
         schema = {

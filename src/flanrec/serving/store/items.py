@@ -91,19 +91,24 @@ class Items:
         with self._database.writing() as connection:
             return delete_item(self._database, connection, item_id, by)
 
-    def page(self, after: str | None = None, limit: int = 100, containing: str = "") -> Page[Item]:
+    def page(
+        self, after: str | None = None, limit: int = 100, containing: str = "", *, texts: bool = False
+    ) -> Page[Item]:
         """The items by id.
 
         Parameters
         ----------
         containing
             Words in the title, in any letter case (SQLite: of the letters a to z).
+        texts
+            Look for each word in the text too.
         """
         query = select(items).where(~items.c.deleted).order_by(items.c.item_id).limit(limit + 1)
         if after is not None:
             query = query.where(items.c.item_id > after)
         for word in containing.split():
-            query = query.where(items.c.title.icontains(word, autoescape=True))
+            there = items.c.title.icontains(word, autoescape=True)
+            query = query.where(there | items.c.text.icontains(word, autoescape=True) if texts else there)
         with self._database.reading() as connection:
             found = [_item(row) for row in connection.execute(query)]
         return Page(tuple(found[:limit]), found[limit - 1].item_id if len(found) > limit else None)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import delete, select
+from sqlalchemy import Integer, case, cast, delete, func, select
 
 from flanrec.serving.store.database import Database
 from flanrec.serving.store.records import Shown
 from flanrec.serving.store.tables import events, shown
 
 _COLUMNS = [shown.c[one.name] for one in fields(Shown)]
+
+
+_HOUR = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,26 @@ class Answer:
     arm: str
     places: tuple[int, ...]
     user_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Hour:
+    """The lists of one version of a model that were shown in an hour.
+
+    Attributes
+    ----------
+    moment
+        When it begins, in seconds.
+    model
+    lists
+    fallbacks
+        How many of them were not the model's.
+    """
+
+    moment: float
+    model: str
+    lists: int
+    fallbacks: int
 
 
 class ShownLists:
@@ -79,6 +102,17 @@ class ShownLists:
                 places = tuple(place for place, item in enumerate(item_ids, start=1) if item in items)
                 found.append(Answer(model, arm, places, user_id))
         return found
+
+    def hours(self, since: float) -> list[Hour]:
+        """Lists shown since a moment, by hour and model; hours without lists are left out."""
+        # A cast rounds in PostgreSQL, and SQLite may have no floor.
+        whole = shown.c.moment / _HOUR
+        hour = func.floor(whole) if self._database.kind == "postgresql" else cast(whole, Integer)
+        fallen = func.sum(case((shown.c.fallback != "", 1), else_=0))
+        query = select(hour, shown.c.model, func.count(), fallen).where(shown.c.moment >= since)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.group_by(hour, shown.c.model).order_by(hour, shown.c.model)).all()
+        return [Hour(_HOUR * int(row[0]), row[1], row[2], int(row[3])) for row in rows]
 
     def forget(self, before: float) -> int:
         """Delete lists from before a moment, in seconds; how many they were."""

@@ -20,6 +20,10 @@ def attributes_of(connection: Connection, user_ids: Sequence[str]) -> dict[str, 
     return {user: {} for user in user_ids} | {row.user_id: row.attributes for row in found}
 
 
+_LAST = "\U0010ffff"
+"""Sorts behind every character."""
+
+
 class Users:
     """Users: their attributes, and all that is theirs when they go.
 
@@ -95,3 +99,15 @@ class Users:
         """Ids of the users who were deleted."""
         with self._database.reading() as connection:
             return set(connection.execute(select(forgotten.c.user_id)).scalars())
+
+    def beginning(self, words: str, limit: int = 20) -> list[str]:
+        """The first ids, of users with a row or with events, that begin like this."""
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            for column in (users.c.user_id, events.c.user_id):
+                query = select(column).distinct().order_by(column).limit(limit)
+                if words:
+                    # An index on ids serves this, and no LIKE in every collation.
+                    query = query.where(column >= words, column < words + _LAST)
+                found |= set(connection.execute(query).scalars())
+        return sorted(found)[:limit]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
-from flanrec.errors import SettingsError
 from flanrec.serving.http.asking import request_id_of, said, service_of, within
 from flanrec.serving.http.schemas import Feedback, FeedbackAnswer
+from flanrec.serving.reporting import report
 from flanrec.serving.store import Event
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
@@ -39,14 +38,7 @@ async def feedback(request: Request, given: Feedback, key: _Key = None) -> Respo
         most = limits.text if one.event in reported else limits.item_text
         within(f"characters of events.{number}.review", len(one.review), most)
     events = _events(given, key, time.time())
-    known = await asyncio.to_thread(service.store.items.known, [event.item_id for event in events])
-    unknown = [number for number, event in enumerate(events) if event.item_id not in known]
-    if unknown:
-        where = ", ".join(f"events.{number}" for number in unknown[:10])
-        raise SettingsError(f"{where}: {len(unknown)} events have an item that is not there; none was kept")
-    new = sum(await asyncio.to_thread(service.store.events.add, events, reported))
-    service.metrics.events.labels("yes").inc(new)
-    service.metrics.events.labels("no").inc(len(events) - new)
+    new = await report(service, events)
     return said(FeedbackAnswer(request_id=request_id_of(request), new=new, known=len(events) - new))
 
 
