@@ -1,6 +1,6 @@
 """Connections of uvicorn that refuse questions before they are parsed.
 
-To parse a request and to start a task for it takes ten times as long as to say no.
+To parse a request and to start a task for it takes much longer than to say no.
 """
 
 from __future__ import annotations

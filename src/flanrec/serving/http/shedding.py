@@ -2,7 +2,7 @@
 
 A request that is refused at the queue has been read, checked and logged by then. Under ten times what can be answered
 that would leave no time for those that are let in: whoever refuses holds the interpreter's lock, which the model needs
-a thousand times for a list.
+again and again for a list.
 """
 
 from __future__ import annotations
