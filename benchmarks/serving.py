@@ -209,16 +209,26 @@ class Load:
         return seen
 
     async def due(self, rate: float, seconds: float) -> Seen:
-        """Requests at random moments, `rate` a second, over so many connections; one that finds none free waits."""
+        """Requests at random moments, `rate` a second, over so many connections; one that finds none free waits.
+
+        A connection that the service closed because nothing came over it for long is opened anew when it is needed.
+        """
         seen, begun = Seen(), time.perf_counter()
         late: deque[float] = deque()
+        opening: set[asyncio.Task[None]] = set()
 
-        def answered(connection: Connection, status: int) -> None:
-            seen.note(status, connection.moment, begun)
-            if late:
+        def ready(connection: Connection) -> None:
+            if late and connection.transport is not None:
                 connection.ask(self.body(), late.popleft())
             else:
                 free.append(connection)
+
+        def answered(connection: Connection, status: int) -> None:
+            seen.note(status, connection.moment, begun)
+            ready(connection)
+
+        async def reopen(connection: Connection) -> None:
+            ready(await connection.open(self.port))
 
         opened = [await Connection(answered).open(self.port) for _ in range(self.most)]
         free, begun = opened.copy(), time.perf_counter()
@@ -227,12 +237,17 @@ class Load:
             moment += self.draw.expovariate(rate)
             if (early := moment - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            if free:
+            if free and free[-1].transport is not None:
                 free.pop().ask(self.body(), moment)
-            else:
-                late.append(moment)
-                await asyncio.sleep(0)
+                continue
+            late.append(moment)
+            if free:
+                task = asyncio.ensure_future(reopen(free.pop()))
+                opening.add(task)
+                task.add_done_callback(opening.discard)
+            await asyncio.sleep(0)
         seen.sent_in = time.perf_counter() - begun
+        await asyncio.gather(*opening)
         await self._end(opened)
         return seen
 

@@ -19,6 +19,7 @@ from flanrec.backbone.attachments import attached
 from flanrec.backbone.prompts import PromptEncoder, mean_embeddings
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.factors import TransitionFactors, transition_factors
+from flanrec.catalogue.int8_tokens import int8_reader
 from flanrec.catalogue.item_tokens import ItemTokens, ItemTokenSettings, item_texts, pad_histories
 from flanrec.data.dataset import Dataset
 
@@ -264,3 +265,20 @@ def test_settings_refuse_what_they_do_not_know_and_what_cannot_be() -> None:
     for wrong in ({"layer": 3}, {"layers": 0}, {"dropout": 1.0}, {"window": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ItemTokenSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_in_int8_histories_are_read_nearly_the_same_and_each_by_itself(
+    listening: ItemTokens, prompts: tuple[Tensor, ...]
+) -> None:
+    reader = int8_reader(listening)
+    assert not any(isinstance(module, torch.nn.Linear) for module in reader.decoder.modules())
+    assert any(isinstance(module, torch.nn.Linear) for module in listening.decoder.modules())
+    assert reader.learned_output is listening.learned_output
+    histories = [[3, 1, 4, 1, 5], [2, 6, 5, 3, 5]]
+    exact, rounded = states_of(listening, histories, prompts), states_of(reader, histories, prompts)
+    assert not torch.equal(exact, rounded)
+    assert np.corrcoef(exact.numpy().ravel(), rounded.numpy().ravel())[0, 1] > 0.99
+    # Rounding hides what is beside: a state is the same alone, but for the order of sums in float32 between.
+    for row in range(2):
+        alone = states_of(reader, histories[row : row + 1], tuple(one[row : row + 1] for one in prompts))
+        torch.testing.assert_close(alone[0], rounded[row], atol=0.05, rtol=0)

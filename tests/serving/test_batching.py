@@ -132,16 +132,16 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(monkeypatch:
             with pytest.raises(Busy):
                 await batcher.ask(5, 1, 20)
         await answered(jobs)
-        jobs = await asked(2)
-        assert (batcher.waiting, batcher.full) == (1, True)
+        jobs = await asked(3)
+        assert (batcher.waiting, batcher.full) == (2, True)
         await answered(jobs)
         for _ in range(10):
             await batcher.ask(6, 1, 20)
-        jobs = await asked(2)
-        assert (batcher.waiting, batcher.full) == (1, False)
+        jobs = await asked(3)
+        assert (batcher.waiting, batcher.full) == (2, False)
         await answered(jobs)
 
-    served(Queue(waiting=4, together=4, wait_ms=100_000, overload_batches=1), script)
+    served(Queue(waiting=4, together=4, wait_ms=100_000, overload_ms=1), script)
 
 
 def test_no_more_wait_than_the_model_answers_in_time() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from flanrec.errors import CheckpointError, NotFoundError, SettingsError
@@ -66,6 +67,24 @@ def test_several_models_answer_by_name_and_hold_common_weights_once(
     assert len({answer["model"]["version"] for answer in answers}) == 2
     assert answers[0]["items"] == answers[2]["items"]
     assert answers[1]["items"] == answers[3]["items"]
+
+
+def test_the_engine_holds_for_every_model_and_for_new_items(
+    make_service: Callable[..., Service], other_folder: Path
+) -> None:
+    service = make_service(engine="int8")
+    service.models.load("other", other_folder)
+    assert all(live.recommender.engine.name == "int8" for live in service.models.all())
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        exact = service.models.get().recommender.parts.token_reading
+        assert client.put("/v1/items/new", json={"title": "A film about robots"}).status_code == 201
+        answer = client.post("/v1/recommend", json={"user_id": "u1", "reading": "item_tokens"})
+    assert answer.status_code == 200
+    assert answer.json()["fallback"] is None
+    parts = service.models.get().recommender.parts
+    assert parts.int8_tokens
+    assert len(parts.catalogue) == exact.tokens.n_items + 1
+    assert not any(isinstance(module, torch.nn.Linear) for module in parts.token_reading.tokens.decoder.modules())
 
 
 def test_there_is_nothing_to_go_back_to_at_first(service: Service) -> None:

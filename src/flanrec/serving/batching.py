@@ -91,7 +91,7 @@ class Batcher(Generic[Job, Result]):
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._refused_share = 0.0
-        self._seconds_a_job = self._seconds_a_batch = 0.001
+        self._seconds_a_job = 0.001
 
     @property
     def waiting(self) -> int:
@@ -115,10 +115,8 @@ class Batcher(Generic[Job, Result]):
     @property
     def _most(self) -> int:
         """How many may wait now."""
-        seconds = self._settings.wait_ms / 1000
-        if self._overloaded:
-            seconds = min(seconds, self._settings.overload_batches * self._seconds_a_batch)
-        return min(max(1, int(seconds / self._seconds_a_job)), self._settings.waiting)
+        fewest, most_ms = (2, self._settings.overload_ms) if self._overloaded else (1, self._settings.wait_ms)
+        return min(max(fewest, int(most_ms / 1000 / self._seconds_a_job)), self._settings.waiting)
 
     def start(self) -> None:
         """Begin to work; in a running event loop."""
@@ -189,17 +187,12 @@ class Batcher(Generic[Job, Result]):
                 logger.exception("a batch of %d requests failed", len(batch))
                 answers = [problem] * len(batch)
             seconds = time.monotonic() - begun
-            self._learn(len(batch), seconds)
+            self._seconds_a_job += _SMOOTHING * (seconds / len(batch) - self._seconds_a_job)
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     _give(one.answer, answer)
             if self._told is not None:
                 self._told(len(batch), [begun - one.begun for one in batch], seconds)
-
-    def _learn(self, jobs: int, seconds: float) -> None:
-        self._seconds_a_job += _SMOOTHING * (seconds / jobs - self._seconds_a_job)
-        if not self._overloaded:
-            self._seconds_a_batch += _SMOOTHING * (seconds - self._seconds_a_batch)
 
     def _next(self) -> list[_Waiting[Job, Result]]:
         batch: list[_Waiting[Job, Result]] = []

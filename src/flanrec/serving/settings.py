@@ -38,9 +38,8 @@ class Queue(Settings):
     """Most requests that wait; one more gets 429 and when to come again."""
     wait_ms: int = Field(default=300, ge=1)
     """No more wait than the model answers in this time, as it did of late; one may always."""
-    overload_batches: float = Field(default=1.5, gt=0)
-    """While more than three of ten are refused: no more wait than the model answers in so many times the seconds that a
-    batch takes otherwise."""
+    overload_ms: int = Field(default=25, ge=1)
+    """The same while more than three of ten are refused; two may always."""
     together: int = Field(default=32, ge=1)
     """Most requests that go through the model at once."""
     tokens: int = Field(default=16_384, ge=1)
