@@ -27,4 +27,6 @@ def test_formats_are_compared_by_user(
     assert list(record)[:2] == ["float32", "int8"]
     assert record["float32"]["difference"] == 0.0
     assert all(row["users"] == 6 and row["wordings"] == 2 and 0 <= row["value"] <= 1 for row in record.values())
-    assert "Spelled titles and match by engine" in capsys.readouterr().out
+    assert record["float32"]["item_tokens"]["difference"] == 0.0
+    assert abs(record["int8"]["item_tokens"]["difference"]) < 0.2
+    assert "Spelled titles, match and item tokens by engine" in capsys.readouterr().out
