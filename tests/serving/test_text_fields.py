@@ -88,7 +88,7 @@ def test_the_fields_are_found(description: Description) -> None:
 def test_a_good_text_is_taken_in_every_field(attacked: TestClient, description: Description) -> None:
     """What the other tests spoil is good itself, so that strange texts come as far as texts can."""
     good = {"cursor": "Mw", "limit": "5", "k": "5", "days": "7", "by": "content", "reading": "fused"}
-    good |= {"state": "open", "decision": "keep"}
+    good |= {"state": "open", "decision": "keep", "number": "1"}
     for field in description.fields():
         text = "category" if field.name[-2:] == ("columns", "{key}") else good.get(field.name[-1], "i9")
         answer = send(attacked, description, field, text)
