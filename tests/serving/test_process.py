@@ -129,6 +129,13 @@ def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) 
     assert "flanrec keys list" in again.stderr
 
 
+def test_a_folder_that_is_not_there_leaves_no_store_behind(tmp_path: Path) -> None:
+    done = flanrec("serve", "--model", str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert "There is no folder" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_store_is_migrated_down_only_when_it_is_said(tmp_path: Path) -> None:
     store = str(tmp_path / "store.db")
     assert "to 0002" in flanrec("store", "migrate", "--store", store).stdout

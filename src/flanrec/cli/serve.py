@@ -11,7 +11,7 @@ import typer
 from flanrec.cli.config import SERVICE, ConfigOption, layered
 from flanrec.cli.options import DeviceOption, EngineOption
 from flanrec.cli.stores import open_store
-from flanrec.errors import SettingsError
+from flanrec.errors import CheckpointError, SettingsError
 from flanrec.serving.logs import log_to_stderr
 
 if TYPE_CHECKING:
@@ -94,5 +94,7 @@ def _folders(given: list[str]) -> dict[str, Path]:
         name = name or ("default" if len(given) == 1 else Path(folder).name)
         if name in found:
             raise SettingsError(f"two models are named {name}; name them by --model NAME=FOLDER")
+        if not Path(folder).is_dir():
+            raise CheckpointError(f"There is no folder {folder}. Check the path.")
         found[name] = Path(folder)
     return found
