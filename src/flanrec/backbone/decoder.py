@@ -71,14 +71,15 @@ def _block(
     told_bias: Tensor,
 ) -> Tensor:
     layer, attention = block.layer[0], block.layer[0].SelfAttention
-    normed = layer.layer_norm(hidden)
-    keys, values = (split_heads(attention, rows.spread(project(normed))) for project in (attention.k, attention.v))
+    asks = normed = layer.layer_norm(hidden)
+    places = rows
     if only is not None:
         row = torch.arange(len(only), device=only.device)
-        hidden, normed = (rows.spread(states)[row, only] for states in (hidden, normed))
+        hidden, asks = (rows.spread(states)[row, only] for states in (hidden, normed))
         bias = bias.expand(len(only), *bias.shape[1:])[row, :, only][:, :, None]
         rows = Rows((len(only), 1), None)
-    queries = split_heads(attention, rows.spread(attention.q(normed)))
+    queries = split_heads(attention, rows.spread(attention.q(asks)))
+    keys, values = (split_heads(attention, places.spread(project(normed))) for project in (attention.k, attention.v))
     hidden = hidden + layer.dropout(attention.o(rows.gather(attend(attention, queries, keys, values, bias))))
     layer, attention = block.layer[1], block.layer[1].EncDecAttention
     queries = split_heads(attention, rows.spread(attention.q(layer.layer_norm(hidden))))
