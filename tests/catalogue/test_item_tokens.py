@@ -20,7 +20,8 @@ from flanrec.backbone.prompts import PromptEncoder, mean_embeddings
 from flanrec.catalogue import Catalogue
 from flanrec.catalogue.factors import TransitionFactors, transition_factors
 from flanrec.catalogue.int8_tokens import int8_reader
-from flanrec.catalogue.item_tokens import ItemTokens, ItemTokenSettings, item_texts, pad_histories
+from flanrec.catalogue.item_texts import item_texts
+from flanrec.catalogue.item_tokens import ItemTokens, ItemTokenSettings, pad_histories
 from flanrec.data.dataset import Dataset
 
 SETTINGS = ItemTokenSettings(layers=2, window=8, rank=28, damping=1.0)

@@ -23,10 +23,11 @@ from flanrec.backbone import Backbone
 from flanrec.backbone.attachments import detached
 from flanrec.backbone.decoder import causal, decoder_states
 from flanrec.backbone.dropout import drop
-from flanrec.backbone.prompts import mean_embeddings, mean_states
 from flanrec.backbone.rows import Rows
 from flanrec.catalogue.factors import TransitionFactors, rotation
+from flanrec.catalogue.item_texts import item_texts, of_length, text_vectors
 from flanrec.catalogue.items import Catalogue
+from flanrec.catalogue.ridge import ridge_estimates
 
 # T5's decoder stream is some hundreds long, an order above the norm of what its blocks add:
 # vectors much shorter drown, and much longer ones never learn.
@@ -135,10 +136,10 @@ class ItemTokens(nn.Module):
     @torch.no_grad()
     def read_texts(self, backbone: Backbone, catalogue: Catalogue) -> None:
         """Make the vectors of the items' texts, or make them anew where the backbone has changed."""
-        read, answered = _text_vectors(backbone, item_texts(catalogue))
+        read, answered = text_vectors(backbone, item_texts(catalogue))
         self.mean_input.copy_(read.mean(dim=0))
         self.mean_output.copy_(answered.mean(dim=0))
-        self.text_input.copy_(_of_length(read - self.mean_input))
+        self.text_input.copy_(of_length(read - self.mean_input))
         self.text_output.copy_(answered - self.mean_output)
 
     def _start_from(self, factors: TransitionFactors) -> None:
@@ -247,8 +248,7 @@ class ItemTokens(nn.Module):
     def estimate_untouched(self, touched: Tensor, counts: Tensor) -> None:
         """Estimate the learned part of items without events from the texts of the others.
 
-        Ridge regression from the text vectors onto input vector, output vector and bias, each touched
-        item weighted by the square root of its events.
+        See `ridge_estimates`.
 
         Parameters
         ----------
@@ -261,12 +261,7 @@ class ItemTokens(nn.Module):
             return
         features = functional.layer_norm(self.text_output, self.text_output.shape[1:])
         known = torch.cat([self.learned_input, self.learned_output, self.bias[:, None]], dim=1)
-        weight = counts[touched].sqrt()[:, None]
-        mean = (known[touched] * weight).sum(0) / weight.sum()
-        x, y = features[touched] * weight.sqrt(), (known[touched] - mean) * weight.sqrt()
-        penalty = self.settings.ridge * float(weight.mean()) * torch.eye(x.shape[1], device=x.device)
-        solution = torch.linalg.solve(x.t() @ x + penalty * x.shape[1] ** 0.5, x.t() @ y)
-        estimate = features[~touched] @ solution + mean
+        estimate = ridge_estimates(features, known, touched, counts, self.settings.ridge)
         width = self.learned_input.shape[1]
         self.learned_input[~touched] = estimate[:, :width]
         self.learned_output[~touched] = estimate[:, width : 2 * width]
@@ -290,32 +285,17 @@ class ItemTokens(nn.Module):
         added = len(catalogue) - self.n_items
         rows = [*changed, *range(self.n_items, len(catalogue))]
         texts = item_texts(catalogue)
-        read, answered = _text_vectors(backbone, [texts[row] for row in rows])
+        read, answered = text_vectors(backbone, [texts[row] for row in rows])
         larger = ItemTokens(backbone, len(catalogue), self.settings).to(backbone.device)
         state = {name: value.clone() for name, value in self.state_dict().items()}
         for name in ("text_input", "text_output", "learned_input", "learned_output", "bias"):
             state[name] = torch.cat([state[name], torch.zeros(added, *state[name].shape[1:], device=self.bias.device)])
-        state["text_input"][rows] = _of_length(read - self.mean_input)
+        state["text_input"][rows] = of_length(read - self.mean_input)
         state["text_output"][rows] = answered - self.mean_output
         larger.load_state_dict(state)
         events = torch.cat([torch.as_tensor(counts, dtype=torch.float32), torch.zeros(added)]).to(self.bias.device)
         larger.estimate_untouched(events > 0, events)
         return larger.eval()
-
-
-def item_texts(catalogue: Catalogue) -> list[str]:
-    """What the item vectors are made from: title, categories, decade and text of each item.
-
-    Categories are in small letters, as wishes are: T5 has other tokens for words with a capital.
-    """
-    texts = []
-    for title, categories, year, text in zip(
-        catalogue.titles, catalogue.categories, catalogue.years, catalogue.texts, strict=True
-    ):
-        decade = f"{year // 10 * 10}s" if year else ""
-        parts = (title, ", ".join(categories).casefold(), decade, text)
-        texts.append(" ".join(part for part in parts if part))
-    return texts
 
 
 def _first_blocks(backbone: Backbone, layers: int) -> nn.Module:
@@ -327,15 +307,6 @@ def _first_blocks(backbone: Backbone, layers: int) -> nn.Module:
     stack.requires_grad_(True)
     result: nn.Module = stack.float()
     return result
-
-
-def _text_vectors(backbone: Backbone, texts: list[str]) -> tuple[Tensor, Tensor]:
-    """What the decoder reads, and what the encoder says, of some texts: [n, d_model] each."""
-    return mean_embeddings(backbone, texts), mean_states(backbone, texts)
-
-
-def _of_length(vectors: Tensor) -> Tensor:
-    return functional.normalize(vectors, dim=1) * math.sqrt(vectors.shape[1])
 
 
 def pad_histories(histories: Sequence[Any], window: int, device: torch.device) -> tuple[Tensor, Tensor]:

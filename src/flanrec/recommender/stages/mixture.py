@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from flanrec.backbone import Backbone
-from flanrec.catalogue.item_tokens import item_texts
+from flanrec.catalogue.item_texts import item_texts
 from flanrec.generation import first_token_ids
 from flanrec.recommender.stages.material import Material
 from flanrec.tuning import Weighted
