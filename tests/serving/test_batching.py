@@ -144,24 +144,32 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(monkeypatch:
     served(Queue(waiting=4, together=4, wait_ms=100_000, overload_ms=1), script)
 
 
-def test_no_more_wait_than_the_model_answers_in_time() -> None:
+@pytest.mark.parametrize(("wait_ms", "most"), [(400, 7), (50, 4)])
+def test_no_more_wait_than_the_model_answers_in_time_but_four_always(
+    wait_ms: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 100.0
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: moment))
+
     async def script(batcher: Batcher[int, int], model: Model) -> None:
+        nonlocal moment
         model.gate.clear()
         first = asyncio.ensure_future(batcher.ask(0, 1, 20))
-        await asyncio.sleep(0.5)  # the model takes so long for the first, and is expected to for the next: 50 ms
+        await taken(model, 1)
+        moment += 0.5  # the next is expected to take a tenth of it, and what was expected before
         model.gate.set()
         await first
         model.gate.clear()
         jobs = [asyncio.ensure_future(batcher.ask(1, 1, 20))]
         await taken(model, 2)
-        jobs += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(2, 6)]
+        jobs += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(2, 12)]
         await asyncio.sleep(0)
-        assert 1 <= batcher.waiting < 4
+        assert batcher.waiting == most
         model.gate.set()
         told = await asyncio.gather(*jobs, return_exceptions=True)
-        assert [type(one) for one in told].count(Busy) == 5 - len([one for one in told if isinstance(one, int)]) >= 1
+        assert [type(one) for one in told].count(Busy) == 10 - most
 
-    served(Queue(waiting=64, wait_ms=100), script)
+    served(Queue(waiting=64, wait_ms=wait_ms), script)
 
 
 def test_a_job_that_is_late_leaves_the_queue_and_is_never_run() -> None:

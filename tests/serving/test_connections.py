@@ -126,6 +126,25 @@ def test_what_is_not_one_whole_plain_question_is_parsed_first(busy: Busy) -> Non
     connection.close()
 
 
+def test_a_body_that_looks_like_a_question_is_none(busy: Busy) -> None:
+    connection = busy.connect()
+    # Refused by its head; what follows is its body, though it looks like a question.
+    connection.sendall(HEAD % len(QUESTION) + b"\r\n")
+    assert answer(connection)[0] == 429
+    connection.sendall(QUESTION)
+    time.sleep(0.1)
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer(connection)[0] == 200
+
+
+def test_a_header_that_looks_like_a_question_is_none(busy: Busy) -> None:
+    connection = busy.connect()
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Words: ")
+    time.sleep(0.1)
+    connection.sendall(QUESTION.partition(BODY)[0].replace(b"%d" % len(BODY), b"0"))
+    assert answer(connection)[0] == 200
+
+
 @pytest.mark.parametrize(
     "data",
     [

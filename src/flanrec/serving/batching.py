@@ -115,7 +115,7 @@ class Batcher(Generic[Job, Result]):
     @property
     def _most(self) -> int:
         """How many may wait now."""
-        fewest, most_ms = (2, self._settings.overload_ms) if self._overloaded else (1, self._settings.wait_ms)
+        fewest, most_ms = (2, self._settings.overload_ms) if self._overloaded else (4, self._settings.wait_ms)
         return min(max(fewest, int(most_ms / 1000 / self._seconds_a_job)), self._settings.waiting)
 
     def start(self) -> None:
