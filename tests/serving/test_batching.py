@@ -102,13 +102,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     served(Queue(waiting=2), script)
 
 
-def test_while_many_are_refused_few_wait_and_then_as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    moment = 100.0
-    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: moment))
-
+def test_while_many_are_refused_few_wait_and_then_as_many_as_before() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
-        nonlocal moment
-
         async def asked(jobs: int) -> list[asyncio.Future[int]]:
             """One that the model works on, and others that wait."""
             model.gate.clear()
@@ -123,9 +118,6 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(monkeypatch:
             model.gate.set()
             await asyncio.gather(*jobs)
 
-        jobs = await asked(1)
-        moment += 0.5  # so long the model takes for one
-        await answered(jobs)
         jobs = await asked(5)
         assert (batcher.waiting, batcher.full) == (4, True)
         for _ in range(10):
@@ -141,35 +133,36 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(monkeypatch:
         assert (batcher.waiting, batcher.full) == (2, False)
         await answered(jobs)
 
-    served(Queue(waiting=4, together=4, wait_ms=100_000, overload_ms=1), script)
+    served(Queue(waiting=4, together=4, overload_ms=1), script)
 
 
-@pytest.mark.parametrize(("wait_ms", "most"), [(400, 7), (50, 4)])
-def test_no_more_wait_than_the_model_answers_in_time_but_four_always(
-    wait_ms: int, most: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("slow", "wait_ms", "most"), [(10, 1_000, 20), (10, 50, 16), (1, 1_000, 30)])
+def test_no_more_wait_than_the_model_answers_in_time_but_sixteen_always(
+    slow: int, wait_ms: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = 100.0
     monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: moment))
 
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         nonlocal moment
-        model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 20))
-        await taken(model, 1)
-        moment += 0.5  # the next is expected to take a tenth of it, and what was expected before
-        model.gate.set()
-        await first
+        for batch in range(slow):
+            model.gate.clear()
+            job = asyncio.ensure_future(batcher.ask(0, 1, 20))
+            await taken(model, batch + 1)
+            moment += 0.05
+            model.gate.set()
+            await job
         model.gate.clear()
         jobs = [asyncio.ensure_future(batcher.ask(1, 1, 20))]
-        await taken(model, 2)
-        jobs += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(2, 12)]
+        await taken(model, slow + 1)
+        jobs += [asyncio.ensure_future(batcher.ask(1, 1, 20)) for _ in range(40)]
         await asyncio.sleep(0)
         assert batcher.waiting == most
         model.gate.set()
         told = await asyncio.gather(*jobs, return_exceptions=True)
-        assert [type(one) for one in told].count(Busy) == 10 - most
+        assert [type(one) for one in told].count(Busy) == 40 - most
 
-    served(Queue(waiting=64, wait_ms=wait_ms), script)
+    served(Queue(waiting=30, wait_ms=wait_ms), script)
 
 
 def test_a_job_that_is_late_leaves_the_queue_and_is_never_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import threading
@@ -19,6 +20,7 @@ from flanrec.errors import CheckpointError, NotFoundError, SettingsError
 from flanrec.recommender import Recommender
 from flanrec.serving.golden import Golden, GoldenRequest, read_golden
 from flanrec.serving.http import create_app
+from flanrec.serving.server import keep_out_of_collections
 from flanrec.serving.service import Service
 from flanrec.serving.store import Item
 from flanrec.serving.store.trail import Trace
@@ -47,6 +49,26 @@ def test_another_version_takes_the_place_and_the_earlier_one_can_come_back(
     assert service.models.get().version == second
     assert service.models.roll_back("default").version == first
     assert service.models.roll_back("default").version == second
+
+
+def test_the_process_is_told_when_models_have_come_to_stay(make_service: Callable[..., Service], tmp_path: Path,
+    other_folder: Path) -> None:  # fmt: skip
+    shelf = tmp_path / "shelf"
+    shutil.copytree(other_folder, shelf / "other")
+    service, told = make_service(shelf=shelf), []
+    service.settled = lambda: told.append(service.models.get().version)
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        assert len(told) == 1
+        assert client.put("/v1/models/default", json={"folder": "other"}).status_code == 200
+    assert len(set(told)) == 2
+
+
+def test_the_collector_passes_over_what_stays() -> None:
+    try:
+        keep_out_of_collections()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_several_models_answer_by_name_and_hold_common_weights_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,9 +20,15 @@ logger = logging.getLogger(__name__)
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_SMOOTHING = 0.1
-_OF_LATE = 0.05
+_BATCHES = 17
+"""So many tell how long a job takes."""
+_EXPECTED_SECONDS = 0.001
+"""Before there are any."""
+_SHARE_OF_THE_LAST = 0.05
 _OVERLOAD = 0.3
+"""Share of refused ones."""
+_FEWEST, _FEWEST_UNDER_OVERLOAD = 16, 2
+"""These may wait, however long the model takes."""
 
 
 class Busy(Exception):
@@ -91,7 +98,8 @@ class Batcher(Generic[Job, Result]):
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._refused_share = 0.0
-        self._seconds_a_job = 0.001
+        self._of_late = deque([_EXPECTED_SECONDS] * (_BATCHES // 2 + 1), maxlen=_BATCHES)
+        self._seconds_a_job = _EXPECTED_SECONDS
 
     @property
     def waiting(self) -> int:
@@ -105,18 +113,18 @@ class Batcher(Generic[Job, Result]):
 
     def refuse(self) -> Busy:
         """What one is told who is refused."""
-        self._refused_share += _OF_LATE * (1 - self._refused_share)
+        self._refused_share += _SHARE_OF_THE_LAST * (1 - self._refused_share)
         return Busy(max(1, math.ceil(len(self._queue) * self._seconds_a_job)))
-
-    @property
-    def _overloaded(self) -> bool:
-        return self._refused_share > _OVERLOAD
 
     @property
     def _most(self) -> int:
         """How many may wait now."""
-        fewest, most_ms = (2, self._settings.overload_ms) if self._overloaded else (4, self._settings.wait_ms)
-        return min(max(fewest, int(most_ms / 1000 / self._seconds_a_job)), self._settings.waiting)
+        fewest, milliseconds = (
+            (_FEWEST_UNDER_OVERLOAD, self._settings.overload_ms)
+            if self._refused_share > _OVERLOAD
+            else (_FEWEST, self._settings.wait_ms)
+        )
+        return min(max(fewest, int(milliseconds / 1000 / self._seconds_a_job)), self._settings.waiting)
 
     def start(self) -> None:
         """Begin to work; in a running event loop."""
@@ -145,7 +153,7 @@ class Batcher(Generic[Job, Result]):
             job, tokens, asyncio.get_running_loop().create_future(), time.monotonic()
         )
         self._queue.append(waiting)
-        self._refused_share -= _OF_LATE * self._refused_share
+        self._refused_share -= _SHARE_OF_THE_LAST * self._refused_share
         self._idle.clear()
         self._woken.set()
         try:
@@ -187,7 +195,8 @@ class Batcher(Generic[Job, Result]):
                 logger.exception("a batch of %d requests failed", len(batch))
                 answers = [problem] * len(batch)
             seconds = time.monotonic() - begun
-            self._seconds_a_job += _SMOOTHING * (seconds / len(batch) - self._seconds_a_job)
+            self._of_late.append(seconds / len(batch))
+            self._seconds_a_job = statistics.median(self._of_late)  # one that is slow for once says nothing of the next
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     _give(one.answer, answer)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flanrec.errors import CheckpointError, SettingsError, StoreError
@@ -57,6 +56,14 @@ class Service:
     engine
         Of all models, as `Recommender.use_engine` takes it.
 
+    Attributes
+    ----------
+    ready
+        Whether it answers and is not ending.
+    settled
+        Called when the models have come to stay: at the start, and after another one was loaded. For the process that
+        serves, which may have something to do then.
+
     Raises
     ------
     CheckpointError
@@ -90,6 +97,7 @@ class Service:
         self.golden = Golden(golden)
         self.shelf = Shelf(shelf)
         self.ready = False
+        self.settled: Callable[[], None] = _nothing
         for name, folder in folders.items():
             self.models.load(name, folder, self.golden.failures)
         missing = [name for name in self.settings.experiment.models if name not in self.models.names]
@@ -100,7 +108,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to answer."""
-        keep_out_of_collections()
+        self.settled()
         self.batcher.start()
         self.recorder.start()
         self.ready = True
@@ -177,7 +185,7 @@ class Service:
             # Who loads a model over HTTP need not learn where it is on this machine.
             raise CheckpointError(str(problem).replace(f"{folder.parent}/", "")) from problem
         self.store.trail.add(by, "load model", f"{name} {live.version}")
-        keep_out_of_collections()
+        self.settled()
         return live
 
     def roll_back(self, name: str, by: Trace) -> Live:
@@ -206,15 +214,8 @@ class Service:
         self.metrics.batch(size, waits, seconds)
 
 
-def keep_out_of_collections() -> None:
-    """Have the garbage collector pass over all that is there now.
-
-    Models are some hundred thousand objects that stay. To look through them takes a third of a second, in which nobody
-    is answered, and Python would do it again and again. What they no longer need goes first.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+def _nothing() -> None:
+    pass
 
 
 def tokens_of(question: Question) -> int:

@@ -37,7 +37,7 @@ class Queue(Settings):
     waiting: int = Field(default=64, ge=1)
     """Most requests that wait; one more gets 429 and when to come again."""
     wait_ms: int = Field(default=200, ge=1)
-    """No more wait than the model answers in this time, as it did of late; four may always."""
+    """No more wait than the model answers in this time, as it did of late; sixteen may always."""
     overload_ms: int = Field(default=12, ge=1)
     """The same while more than three of ten are refused; two may always."""
     together: int = Field(default=32, ge=1)
