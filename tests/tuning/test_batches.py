@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -118,7 +119,10 @@ def children() -> list[int]:
     """Processes that this one started and that live."""
     found = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children", encoding="ascii") as stream:
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),  # a thread that ended since it was listed
+            open(f"/proc/self/task/{task}/children", encoding="ascii") as stream,
+        ):
             found += [int(pid) for pid in stream.read().split()]
     return found
 
