@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import lightgbm
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from flanrec.ranking.fusion import Fusion
 from flanrec.ranking.lessons import Lessons
 from flanrec.ranking.loglinear import LogLinear
 from flanrec.ranking.pool import Pool
+from flanrec.ranking.tree_text import rewritten
 
 N_USERS, N_ITEMS = 300, 30
 QUICK = BoostingSettings(rounds=40, every=20, least_pairs=20, threads=1)
@@ -150,6 +152,9 @@ def test_the_same_seed_grows_the_same_trees() -> None:
         ("num_cat", "1"),
         ("leaf_value", "nan"),
         ("leaf_value", "many"),
+        ("threshold", ""),
+        ("decision_type", "1"),
+        ("is_linear", "1"),
     ],
 )
 def test_trees_that_point_outside_themselves_are_refused(field: str, value: str) -> None:
@@ -161,6 +166,36 @@ def test_trees_that_point_outside_themselves_are_refused(field: str, value: str)
         Boosted(trees.names, changed).scores(pool, pool.column("one"))
     with pytest.raises(CheckpointError, match="trees"):
         Boosted(("one",), trees.text).scores(pool, pool.column("one"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tree_sizes", "99999999999"),
+        ("objective", "multiclass num_class:100000"),
+        ("num_tree_per_iteration", "0"),
+        ("num_class", "100000"),
+        ("feature_infos", "many"),
+    ],
+)
+def test_what_is_said_about_trees_is_not_believed(field: str, value: str) -> None:
+    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
+    trees = Boosted.fit(pool, pool.column("one"), answers, QUICK)
+    told = trees.scores(pool, pool.column("one"))
+    changed = re.sub(rf"\n{field}=[^\n]+", f"\n{field}={value}", trees.text, count=1)
+    assert changed != trees.text
+    np.testing.assert_array_equal(Boosted(trees.names, changed).scores(pool, pool.column("one")), told)
+
+
+def test_trees_are_read_as_lightgbm_reads_them() -> None:
+    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
+    trees = Boosted.fit(pool, pool.column("one"), answers, QUICK)
+    read = lightgbm.Booster(model_str=trees.text).predict(pool.features)
+    kept = lightgbm.Booster(model_str=rewritten(trees.text, 2))
+    np.testing.assert_array_equal(kept.predict(pool.features), read)
+    with_gaps = np.where(np.random.default_rng(0).random(pool.features.shape) < 0.3, np.nan, pool.features)
+    read = lightgbm.Booster(model_str=trees.text).predict(with_gaps)
+    np.testing.assert_array_equal(kept.predict(with_gaps), read)
 
 
 def test_broken_trees_are_refused() -> None:

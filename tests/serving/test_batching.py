@@ -102,7 +102,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     served(Queue(waiting=2), script)
 
 
-def test_while_many_are_refused_few_wait_and_then_as_many_as_before() -> None:
+@pytest.mark.parametrize(("refused", "full"), [(40, True), (20, False)])
+def test_while_many_are_refused_few_wait_and_then_as_many_as_before(refused: int, full: bool) -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         async def asked(jobs: int) -> list[asyncio.Future[int]]:
             """One that the model works on, and others that wait."""
@@ -120,12 +121,12 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before() -> None:
 
         jobs = await asked(5)
         assert (batcher.waiting, batcher.full) == (4, True)
-        for _ in range(10):
+        for _ in range(refused):
             with pytest.raises(Busy):
                 await batcher.ask(5, 1, 20)
         await answered(jobs)
         jobs = await asked(3)
-        assert (batcher.waiting, batcher.full) == (2, True)
+        assert (batcher.waiting, batcher.full) == (2, full)
         await answered(jobs)
         for _ in range(10):
             await batcher.ask(6, 1, 20)

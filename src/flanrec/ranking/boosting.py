@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flanrec.errors import CheckpointError
 from flanrec.ranking.gains import ndcg_of_answers
 from flanrec.ranking.pool import Floats, Ints, Pool
+from flanrec.ranking.tree_text import rewritten
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,8 @@ class Boosted:
 
     @cached_property
     def _trees(self) -> lightgbm.Booster:
-        check_trees(self.text, len(self.names))
         try:
-            return lightgbm.Booster(model_str=self.text)
+            return lightgbm.Booster(model_str=rewritten(self.text, len(self.names)))
         except lightgbm.basic.LightGBMError as problem:
             raise CheckpointError(f"the trees of the fusion cannot be read: {problem}; save the model again") from None
 
@@ -141,48 +141,6 @@ class Boosted:
         columns = [pool.names.index(name) for name in self.names]
         found = base + self._trees.predict(pool.features[:, columns], num_threads=1)
         return np.asarray(found, dtype=np.float32)
-
-
-def check_trees(text: str, n_features: int) -> None:
-    """Refuse trees that point outside themselves or their features, which LightGBM follows without looking.
-
-    Parameters
-    ----------
-    text
-        LightGBM's text form.
-    n_features
-        Columns that the trees may split on.
-
-    Raises
-    ------
-    CheckpointError
-        A tree is malformed.
-    """
-    refused = CheckpointError("the trees of the fusion are damaged; save the model again")
-    head, *trees = text.split("\nTree=")
-    if f"\nmax_feature_idx={n_features - 1}\n" not in head or not trees:
-        raise refused
-    for tree in trees:
-        fields = dict(line.partition("=")[::2] for line in tree.split("\n\n")[0].splitlines()[1:])
-        try:
-            leaves, categorical = int(fields["num_leaves"]), int(fields["num_cat"])
-            values = [float(value) for value in fields["leaf_value"].split()]
-            splits, left, right = (
-                [int(value) for value in fields.get(name, "").split()]
-                for name in ("split_feature", "left_child", "right_child")
-            )
-        except (KeyError, ValueError):
-            raise refused from None
-        # Children count nodes from 0, and leaves from -1 downwards; a node comes before its children.
-        forward = all(
-            -leaves <= child < leaves - 1 and (child < 0 or child > node)
-            for side in (left, right)
-            for node, child in enumerate(side)
-        )
-        sizes = {len(splits), len(left), len(right)} == {leaves - 1} and len(values) == leaves
-        inside = all(0 <= feature < n_features for feature in splits)
-        if categorical or leaves < 1 or not (sizes and inside and forward and np.isfinite(values).all()):
-            raise refused
 
 
 def _grow(
