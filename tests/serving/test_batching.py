@@ -115,16 +115,18 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(refused: int
             await asyncio.sleep(0)
             return found
 
-        async def answered(jobs: list[asyncio.Future[int]]) -> None:
+        async def answered(jobs: list[asyncio.Future[int]], gone: int = 0) -> None:
             model.gate.set()
-            await asyncio.gather(*jobs)
+            told = await asyncio.gather(*jobs, return_exceptions=True)
+            assert [type(one) for one in told] == [int] * (len(jobs) - gone) + [Busy] * gone
 
         jobs = await asked(5)
         assert (batcher.waiting, batcher.full) == (4, True)
         for _ in range(refused):
             with pytest.raises(Busy):
                 await batcher.ask(5, 1, 20)
-        await answered(jobs)
+        assert batcher.waiting == (2 if full else 4)
+        await answered(jobs, gone=2 if full else 0)
         jobs = await asked(3)
         assert (batcher.waiting, batcher.full) == (2, full)
         await answered(jobs)

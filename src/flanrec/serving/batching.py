@@ -69,7 +69,8 @@ class Batcher(Generic[Job, Result]):
     whose deadline passes, or whose client is gone, leaves the queue at once.
 
     While many are refused the queue is kept short: under an overload that lasts, those who are let in are answered
-    about as soon as ever, instead of each behind a whole queue. A crowd that comes once just waits.
+    about as soon as ever, instead of each behind a whole queue, and those who stand far behind when it begins are told
+    so at once. A crowd that comes once just waits.
 
     Parameters
     ----------
@@ -113,16 +114,25 @@ class Batcher(Generic[Job, Result]):
         return len(self._queue) >= self._most
 
     def refuse(self) -> Busy:
-        """What one is told who is refused."""
+        """What one is told who is refused. When an overload begins, so are those at the end of the queue."""
         self._refused_share += _SHARE_OF_THE_LAST * (1 - self._refused_share)
-        return Busy(max(1, math.ceil(len(self._queue) * self._seconds_a_job)))
+        seconds = max(1, math.ceil(len(self._queue) * self._seconds_a_job))
+        while self._overloaded and len(self._queue) > self._most:
+            last = self._queue.pop()
+            if not last.answer.done():
+                last.answer.set_exception(Busy(seconds))
+        return Busy(seconds)
+
+    @property
+    def _overloaded(self) -> bool:
+        return self._refused_share > _OVERLOAD
 
     @property
     def _most(self) -> int:
         """How many may wait now."""
         fewest, milliseconds = (
             (_FEWEST_UNDER_OVERLOAD, self._settings.overload_ms)
-            if self._refused_share > _OVERLOAD
+            if self._overloaded
             else (_FEWEST, self._settings.wait_ms)
         )
         return min(max(fewest, int(milliseconds / 1000 / self._seconds_a_job)), self._settings.waiting)
