@@ -94,6 +94,16 @@ def test_without_a_difference_a_split_is_seldom_significant() -> None:
     assert significant <= 20
 
 
+@pytest.mark.parametrize(("rates", "p_value"), [((0.0, 1.0), 1 / 3), ((1.0, 1.0), 1.0)])
+def test_two_people_in_each_arm_prove_nothing_however_alike_they_are(
+    rates: tuple[float, float], p_value: float
+) -> None:
+    found = compared_split(people("old", rates[0], 2, 1) + people("new", rates[1], 2, 2), "old", "new")
+    assert found is not None
+    assert found.difference == rates[1] - rates[0]
+    assert found.p_value == pytest.approx(p_value)
+
+
 def test_a_split_without_enough_people_says_nothing() -> None:
     assert compared_split(people("old", 0.5, 5, 1), "old", "new") is None
     assert compared_mixed(people("old", 0.5, 5, 1), "old", "new") is None

@@ -52,7 +52,8 @@ class Comparison:
     low, high
         95 % interval.
     p_value
-        Two-sided: Welch's test of the people's hit rates, or the sign test of whom they preferred.
+        Two-sided: Welch's test of the people's hit rates (Fisher's exact test where all of an arm have one), or the
+        sign test of whom they preferred.
     """
 
     kind: str
@@ -89,9 +90,10 @@ def compared_split(answers: Sequence[Answer], first: str, second: str) -> Compar
     if min(map(len, rates)) < 2:
         return None
     if rates[0].std() == rates[1].std() == 0:
-        same = bool(rates[0][0] == rates[1][0])
+        # Nobody differs from the others of the arm, so Welch's test has nothing to divide by.
         gap = float(rates[1][0] - rates[0][0])
-        return Comparison("split", first, second, sum(map(len, rates)), gap, gap, gap, 1.0 if same else 0.0)
+        by_chance = stats.fisher_exact([[len(rates[0]), 0], [0, len(rates[1])]]).pvalue if gap else 1.0
+        return Comparison("split", first, second, sum(map(len, rates)), gap, gap, gap, float(by_chance))
     test = stats.ttest_ind(rates[1], rates[0], equal_var=False)
     span = test.confidence_interval(0.95)
     gap = float(rates[1].mean() - rates[0].mean())
