@@ -37,6 +37,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/scale.py
 	test ! -d runs/demo/model || $(BIN)/python benchmarks/engines.py --model runs/demo/model
+	test ! -d runs/demo/model || $(BIN)/python benchmarks/serving.py --model runs/demo/model --ask wish --engine int8 --connections 8 --warm 45 --soak 600
+	test ! -d runs/demo/model || $(BIN)/python benchmarks/kills.py --model runs/demo/model --kills 50
 
 # Asks for known weaknesses of the pinned versions; needs the network. It has an environment of its own, so that nothing
 # that it needs is among what it audits. Without --strict a package that the service does not know counts as sound.

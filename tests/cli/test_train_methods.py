@@ -63,7 +63,14 @@ def curve(run: Path) -> tuple[list[dict[str, Any]], float]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-@pytest.mark.parametrize(("seed", "method"), [(1, "full"), (2, "adalora"), (3, "prefix-tuning")])
+@pytest.mark.parametrize(
+    ("seed", "method"),
+    [
+        (1, "full"),
+        pytest.param(2, "adalora", marks=pytest.mark.slow),
+        pytest.param(3, "prefix-tuning", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_killed_at_a_random_second_resumes_to_the_same_losses(
     log: list[str], tmp_path: Path, seed: int, method: str
 ) -> None:
