@@ -140,6 +140,22 @@ def test_the_same_seed_grows_the_same_trees() -> None:
     assert Boosted.fit(pool, base, answers, QUICK, seed=3) == Boosted.fit(pool, base, answers, QUICK, seed=3)
 
 
+@pytest.fixture(scope="module")
+def grown() -> tuple[Pool, Boosted]:
+    """Trees that correct something."""
+    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
+    trees = Boosted.fit(pool, pool.column("one"), answers, QUICK)
+    assert trees.text
+    return pool, trees
+
+
+def saying(trees: Boosted, pattern: str, instead: str) -> Boosted:
+    """The same trees, of which the first line that fits a pattern says something else."""
+    changed = re.sub(rf"\n{pattern}", f"\n{instead}", trees.text, count=1)
+    assert changed != trees.text
+    return Boosted(trees.names, changed)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -157,13 +173,10 @@ def test_the_same_seed_grows_the_same_trees() -> None:
         ("is_linear", "1"),
     ],
 )
-def test_trees_that_point_outside_themselves_are_refused(field: str, value: str) -> None:
-    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
-    trees = Boosted.fit(pool, pool.column("one"), answers, QUICK)
-    changed = re.sub(rf"\n{field}=\S+", f"\n{field}={value}", trees.text, count=1)
-    assert changed != trees.text
+def test_trees_that_point_outside_themselves_are_refused(grown: tuple[Pool, Boosted], field: str, value: str) -> None:
+    pool, trees = grown
     with pytest.raises(CheckpointError, match="trees"):
-        Boosted(trees.names, changed).scores(pool, pool.column("one"))
+        saying(trees, rf"{field}=\S+", f"{field}={value}").scores(pool, pool.column("one"))
     with pytest.raises(CheckpointError, match="trees"):
         Boosted(("one",), trees.text).scores(pool, pool.column("one"))
 
@@ -178,18 +191,14 @@ def test_trees_that_point_outside_themselves_are_refused(field: str, value: str)
         ("feature_infos", "many"),
     ],
 )
-def test_what_is_said_about_trees_is_not_believed(field: str, value: str) -> None:
-    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
-    trees = Boosted.fit(pool, pool.column("one"), answers, QUICK)
-    told = trees.scores(pool, pool.column("one"))
-    changed = re.sub(rf"\n{field}=[^\n]+", f"\n{field}={value}", trees.text, count=1)
-    assert changed != trees.text
-    np.testing.assert_array_equal(Boosted(trees.names, changed).scores(pool, pool.column("one")), told)
+def test_what_is_said_about_trees_is_not_believed(grown: tuple[Pool, Boosted], field: str, value: str) -> None:
+    pool, trees = grown
+    found = saying(trees, rf"{field}=[^\n]+", f"{field}={value}").scores(pool, pool.column("one"))
+    np.testing.assert_array_equal(found, trees.scores(pool, pool.column("one")))
 
 
-def test_trees_are_read_as_lightgbm_reads_them() -> None:
-    pool, answers = drawn({"one": 0.5, "other": 0.5}, crossed=4.0)
-    trees = Boosted.fit(pool, pool.column("one"), answers, QUICK)
+def test_trees_are_read_as_lightgbm_reads_them(grown: tuple[Pool, Boosted]) -> None:
+    pool, trees = grown
     read = lightgbm.Booster(model_str=trees.text).predict(pool.features)
     kept = lightgbm.Booster(model_str=rewritten(trees.text, 2))
     np.testing.assert_array_equal(kept.predict(pool.features), read)
