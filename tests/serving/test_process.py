@@ -136,6 +136,21 @@ def test_a_folder_that_is_not_there_leaves_no_store_behind(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("keys", "list"), ("keys", "revoke", "3f2a9c01d7e4"), ("update", "--model", "{model}", "--out", "{out}")],
+)
+def test_what_reads_a_store_makes_none(arguments: tuple[str, ...], model_folder: Path, tmp_path: Path) -> None:
+    asked = [one.format(model=model_folder, out=tmp_path / "out") for one in arguments]
+    for store in (tmp_path / "mistyped.db", tmp_path / "empty.db"):
+        if store.stem == "empty":
+            store.touch()
+        done = flanrec(*asked, "--store", str(store))
+        assert done.returncode == 2
+        assert f"there is no store at sqlite:///{store}" in done.stderr.replace("\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+
+
 def test_a_store_is_migrated_down_only_when_it_is_said(tmp_path: Path) -> None:
     store = str(tmp_path / "store.db")
     assert "to 0002" in flanrec("store", "migrate", "--store", store).stdout

@@ -25,20 +25,25 @@ stores = typer.Typer(help="The tables of what the service keeps.", no_args_is_he
 keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
 
 
-def open_store(address: str) -> Store:
+def open_store(address: str, *, new: bool = True) -> Store:
     """The store of an address, its tables as this version knows them.
+
+    Parameters
+    ----------
+    new
+        Whether it may be a new one.
 
     Raises
     ------
     SettingsError
         The extra ``serve`` is not installed, or the address is malformed.
     StoreError
-        The database cannot be used.
+        The database cannot be used, or has no store where it should.
     """
     _needed()
     from flanrec.serving.store import Store
 
-    return Store.open(address)
+    return Store.open(address, new=new)
 
 
 @stores.command("migrate")
@@ -83,7 +88,7 @@ def create_key(
 @keys.command("list")
 def list_keys(store: StoreOption, as_json: JsonOption = False) -> None:
     """The keys, without what is secret."""
-    kept = open_store(store)
+    kept = open_store(store, new=False)
     rows = [
         {
             "id": key.key_id, "name": key.name, "scopes": ", ".join(key.scopes), "per minute": key.per_minute,
@@ -105,7 +110,7 @@ def revoke_key(
     store: StoreOption, key_id: Annotated[str, typer.Argument(help="Its id, as flanrec keys list shows it.")]
 ) -> None:
     """End a key; services notice within two seconds."""
-    kept = open_store(store)
+    kept = open_store(store, new=False)
     from flanrec.serving.store.trail import Trace
 
     ended = kept.keys.revoke(key_id, Trace(_ACTOR))

@@ -63,7 +63,7 @@ class Arrived:
         """What there is to learn; of a store, the recommender takes up what needs no learning."""
         if self.store is None:
             return Tables(self.interactions, self.items, self.users, False)
-        kept = open_store(self.store)
+        kept = open_store(self.store, new=False)
         from flanrec.serving.learning import take_up
         from flanrec.serving.settings import ServeSettings
 

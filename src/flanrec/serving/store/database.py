@@ -45,6 +45,11 @@ class Database:
         """The address without its password."""
         return self.url.render_as_string(hide_password=True)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a file; a server is always taken to be there, and says so itself where it is not."""
+        return self.kind != "sqlite" or Path(str(self.url.database)).is_file()
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of everything and changes nothing.

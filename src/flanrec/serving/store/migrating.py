@@ -65,6 +65,18 @@ def migrate(database: Database, to: str = NEWEST) -> tuple[str, str]:
         return before, target
 
 
+def tables_revision(database: Database) -> str:
+    """The revision of a database's tables; "" for none.
+
+    Raises
+    ------
+    StoreError
+        The database cannot be used.
+    """
+    with database.reading() as connection:
+        return revision_of(connection)
+
+
 def revision_of(connection: Connection) -> str:
     """The revision of the tables; "" for none."""
     return MigrationContext.configure(connection).get_current_revision() or ""

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from flanrec.data import Dataset
+from flanrec.errors import StoreError
 from flanrec.serving.store.cases import Cases
 from flanrec.serving.store.database import Database
 from flanrec.serving.store.events import Events, Past, pasts
 from flanrec.serving.store.importing import take_in
 from flanrec.serving.store.items import Items, item_revision
 from flanrec.serving.store.keys import Keys
-from flanrec.serving.store.migrating import migrate
+from flanrec.serving.store.migrating import migrate, tables_revision
 from flanrec.serving.store.shown import ShownLists
 from flanrec.serving.store.trail import Trace, Trail
 from flanrec.serving.store.users import Users, attributes_of
@@ -72,17 +73,25 @@ class Store:
         self.cases = Cases(database)
 
     @classmethod
-    def open(cls, address: str | Path) -> Store:
+    def open(cls, address: str | Path, *, new: bool = True) -> Store:
         """The store of an address, its tables made or brought to the newest revision where they have to be.
+
+        Parameters
+        ----------
+        new
+            Whether it may be a new one; otherwise an address without a store is refused, and nothing is made there.
 
         Raises
         ------
         SettingsError
             The address is malformed.
         StoreError
-            The database cannot be used, or is of a newer version.
+            The database cannot be used, is of a newer version, or has no store where it should.
         """
         database = Database(address)
+        if not new and not (database.is_there and tables_revision(database)):
+            database.close()
+            raise StoreError(f"there is no store at {database}; give the --store of flanrec serve")
         migrate(database)
         return cls(database)
 
