@@ -177,6 +177,26 @@ def test_interleaved_lists_are_served_and_judged(compared: Callable[..., TestCli
         assert told["comparison"]["people"] == 12
 
 
+@pytest.mark.parametrize("kind", ["split", "interleave"])
+def test_lists_asked_for_together_are_dealt_like_single_ones(compared: Callable[..., TestClient], kind: str) -> None:
+    users, others = [f"u{number}" for number in range(12)], [f"u{number}" for number in range(12, 24)]
+    with compared(kind) as client:
+        single = [client.post("/v1/recommend", json={"user_id": user, "k": 6}).json() for user in users]
+        asked = [{"user_id": user, "k": 6} for user in users + others]
+        asked += [{"user_id": "u1", "k": 6, "model": "other"}, {"user_id": "u1", "model": "nobody"}]
+        *together, named, wrong = client.post("/v1/recommend/batch", json={"requests": asked}).json()["answers"]
+        for answer, alone in zip(together[:12], single, strict=True):
+            assert answer["model"] == alone["model"]
+            assert {item["item_id"] for item in answer["items"]} == {item["item_id"] for item in alone["items"]}
+        assert (named["model"]["name"], wrong["status"]) == ("other", 404)
+        events = [
+            {"user_id": answer["user_id"], "item_id": answer["items"][0]["item_id"], "request_id": answer["request_id"]}
+            for answer in together
+        ]
+        client.post("/v1/feedback", json={"events": events})
+        assert judged(client, 12 + 25)["comparison"]["people"] == 24
+
+
 def judged(client: TestClient, lists: int) -> dict[str, Any]:
     """What came of the lists, once all of them are kept."""
     for _ in range(200):

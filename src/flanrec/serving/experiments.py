@@ -45,6 +45,16 @@ class Experiment(Settings):
         dealt = hashlib.sha256(f"{self.salt}\0{who}".encode()).digest()
         return self.models[int.from_bytes(dealt[:8], "big") < self.share * 2**64]
 
+    def dealt(self, who: str) -> tuple[str, ...]:
+        """The models that make a list of somebody who names none; "" is the default one.
+
+        >>> Experiment().dealt("7"), Experiment(kind="interleave", models=("old", "new")).dealt("7")
+        (('',), ('old', 'new'))
+        """
+        if self.kind == "none":
+            return ("",)
+        return self.models if self.kind == "interleave" else (self.model_of(who),)
+
 
 def team_draft(first: Sequence[str], second: Sequence[str], k: int, seed: str) -> list[tuple[str, Team]]:
     """One list of two: in each round both teams take their best item that is not taken yet, and a coin says who begins.

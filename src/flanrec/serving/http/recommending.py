@@ -1,70 +1,95 @@
-"""A list for one request: by the model it names, or as the experiment that runs deals them."""
+"""Lists for requests: by the model that each names, or as the experiment that runs deals them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from flanrec.serving.experiments import MIXED, team_draft
 from flanrec.serving.http.schemas import ListAnswer, ModelVersion, Recommend
 from flanrec.serving.http.wording import list_body
-from flanrec.serving.questions import ListQuestion
+from flanrec.serving.questions import Answer, ListQuestion
 from flanrec.serving.service import Service
 
 
+@dataclass(frozen=True)
+class Ordered:
+    """A list that a request wants.
+
+    Attributes
+    ----------
+    asked
+        The request.
+    question
+        What it asks of the service.
+    request_id
+        Of its list.
+    """
+
+    asked: Recommend
+    question: ListQuestion
+    request_id: str
+
+
 async def recommended(
-    service: Service, asked: Recommend, question: ListQuestion, request_id: str, seconds: float | None
-) -> ListAnswer:
-    """A list, remembered as one that was shown.
+    service: Service, ordered: Sequence[Ordered], seconds: float | None
+) -> list[ListAnswer | Exception]:
+    """Lists, each remembered as one that was shown; an exception in the place of one that cannot be made.
 
     Raises
     ------
-    Busy, Late, Closed, FlanrecError
-        As `Service.ask`.
+    Busy, Late, Closed
+        As `Service.ask_many`.
     """
-    experiment = service.settings.experiment
-    if experiment.kind == "interleave" and not asked.model:
-        return await _interleaved(service, asked, question, request_id, seconds)
-    arm = ""
-    if experiment.kind == "split" and not asked.model:
-        arm = experiment.model_of(asked.user_id or request_id)
-        question = replace(question, model=arm)
-    answer = await service.ask(question, seconds)
-    body = list_body(answer, request_id, asked.user_id, asked.sources)
-    shown(service, body, arm)
+    dealt = [_models_for(service, one) for one in ordered]
+    questions = [replace(one.question, model=name) for one, names in zip(ordered, dealt, strict=True) for name in names]
+    answers = iter(await service.ask_many(questions, seconds))
+    return [
+        _told(service, one, names, [next(answers) for _ in names]) for one, names in zip(ordered, dealt, strict=True)
+    ]
+
+
+def _models_for(service: Service, one: Ordered) -> tuple[str, ...]:
+    if one.asked.model:
+        return (one.asked.model,)
+    return service.settings.experiment.dealt(one.asked.user_id or one.request_id)
+
+
+def _told(
+    service: Service, one: Ordered, names: tuple[str, ...], answers: Iterable[Answer | Exception]
+) -> ListAnswer | Exception:
+    bodies = []
+    for answer in answers:
+        if isinstance(answer, Exception):
+            return answer
+        bodies.append(list_body(answer, one.request_id, one.asked.user_id, one.asked.sources))
+    if len(bodies) == 1:
+        body, arm = bodies[0], "" if one.asked.model else names[0]
+    else:
+        body, arm = _interleaved(one, *bodies)
+    items = [item.item_id for item in body.items]
+    service.remember(body.request_id, body.user_id, body.model.version, items, arm, body.fallback or "")
     return body
 
 
-def shown(service: Service, body: ListAnswer, arm: str = "") -> None:
-    """Remember a list as one that was shown."""
-    items = [item.item_id for item in body.items]
-    service.remember(body.request_id, body.user_id, body.model.version, items, arm, body.fallback or "")
-
-
-async def _interleaved(
-    service: Service, asked: Recommend, question: ListQuestion, request_id: str, seconds: float | None
-) -> ListAnswer:
-    names = service.settings.experiment.models
-    bodies = []
-    for answer in await service.ask_many([replace(question, model=name) for name in names], seconds):
-        if isinstance(answer, Exception):
-            raise answer
-        bodies.append(list_body(answer, request_id, asked.user_id, asked.sources))
-    first, second = bodies
+def _interleaved(one: Ordered, first: ListAnswer, second: ListAnswer) -> tuple[ListAnswer, str]:
+    """One list of two, and its arm."""
     drafted = team_draft(
-        [item.item_id for item in first.items], [item.item_id for item in second.items], asked.k, request_id
+        [item.item_id for item in first.items], [item.item_id for item in second.items], one.asked.k, one.request_id
     )
     known = {
         "a": {item.item_id: item for item in first.items}, "b": {item.item_id: item for item in second.items}
     }  # fmt: skip
     items = [known[team][item].model_copy(update={"rank": rank}) for rank, (item, team) in enumerate(drafted, start=1)]
-    model = ModelVersion(name="+".join(names), version=f"{first.model.version}+{second.model.version}")
+    both = [first.model, second.model]
     body = first.model_copy(
         update={
-            "model": model,
+            "model": ModelVersion(
+                name="+".join(model.name for model in both), version="+".join(model.version for model in both)
+            ),
             "items": items,
             "sources": list(dict.fromkeys([*first.sources, *second.sources])),
             "fallback": first.fallback or second.fallback,
         }
     )
-    shown(service, body, MIXED + "".join(team for _, team in drafted))
-    return body
+    return body, MIXED + "".join(team for _, team in drafted)

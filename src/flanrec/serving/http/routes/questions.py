@@ -12,7 +12,7 @@ from flanrec.recommender.asking import Asking
 from flanrec.serving.http.asking import request_id_of, said, service_of, short_enough, unless_gone, within
 from flanrec.serving.http.fields import ID_LENGTH
 from flanrec.serving.http.problems import problem_of
-from flanrec.serving.http.recommending import recommended, shown
+from flanrec.serving.http.recommending import Ordered, recommended
 from flanrec.serving.http.schemas import (
     Explain,
     ExplainAnswer,
@@ -21,7 +21,6 @@ from flanrec.serving.http.schemas import (
     ManyAnswers,
     Match,
     MatchAnswer,
-    Problem,
     Rank,
     Recommend,
     RecommendMany,
@@ -38,9 +37,12 @@ ItemId = Annotated[str, Path(max_length=ID_LENGTH)]
 @router.post("/recommend", response_model=ListAnswer)
 async def recommend(request: Request, asked: Recommend) -> Response:
     """Recommend items to a user, or to somebody known by a history, attributes and a wish alone."""
-    service, request_id = service_of(request), request_id_of(request)
-    question = list_question(asked, service.settings.limits)
-    return said(await unless_gone(request, recommended(service, asked, question, request_id, _seconds(asked))))
+    service = service_of(request)
+    ordered = Ordered(asked, list_question(asked, service.settings.limits), request_id_of(request))
+    answer = (await unless_gone(request, recommended(service, [ordered], _seconds(asked))))[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return said(answer)
 
 
 @router.post("/recommend/batch", response_model=ManyAnswers)
@@ -48,17 +50,13 @@ async def recommend_many(request: Request, asked: RecommendMany) -> Response:
     """Recommend to several at once; where one of them is wrong, its place says so."""
     service, request_id = service_of(request), request_id_of(request)
     within("requests", len(asked.requests), service.settings.limits.batch)
-    questions = [list_question(one, service.settings.limits) for one in asked.requests]
+    ordered = [
+        Ordered(one, list_question(one, service.settings.limits), f"{request_id}.{number}")
+        for number, one in enumerate(asked.requests)
+    ]
     deadlines = [seconds for one in asked.requests if (seconds := _seconds(one)) is not None]
-    answers = await unless_gone(request, service.ask_many(questions, min(deadlines, default=None)))
-    bodies: list[ListAnswer | Problem] = []
-    for number, (one, answer) in enumerate(zip(asked.requests, answers, strict=True)):
-        if isinstance(answer, Exception):
-            bodies.append(problem_of(answer))
-            continue
-        body = list_body(answer, f"{request_id}.{number}", one.user_id, one.sources)
-        shown(service, body)
-        bodies.append(body)
+    answers = await unless_gone(request, recommended(service, ordered, min(deadlines, default=None)))
+    bodies = [problem_of(answer) if isinstance(answer, Exception) else answer for answer in answers]
     model = version_of(service.models.get())
     return said(ManyAnswers(request_id=request_id, model=model, answers=bodies))
 
