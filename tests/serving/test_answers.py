@@ -8,7 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from flanrec.recommender import Recommender
-from flanrec.serving.service import Service
+from flanrec.recommender.asking import Asking
+from flanrec.serving.questions import ExplainQuestion, ListQuestion, MatchQuestion, Question, Who
+from flanrec.serving.service import Service, tokens_of
+from flanrec.serving.settings import Queue
 
 
 def listed(client: TestClient, **asked: Any) -> list[str]:
@@ -115,8 +118,10 @@ def test_candidates_are_ranked_all_of_them(untouched: TestClient) -> None:
 def test_probabilities_are_those_of_the_recommender(untouched: TestClient, fitted: Recommender) -> None:
     import polars as pl
 
-    answer = untouched.post("/v1/match", json={"user_id": "u1", "items": ["i20", "i21"]}).json()
-    expected = fitted.match(pl.DataFrame({"user_id": ["u1", "u1"], "item_id": ["i20", "i21"]}))["probability"].to_list()
+    items = [f"i{number}" for number in range(5, 28)]  # more than are matched at once
+    answer = untouched.post("/v1/match", json={"user_id": "u1", "items": items}).json()
+    expected = fitted.match(pl.DataFrame({"user_id": ["u1"] * len(items), "item_id": items}))["probability"].to_list()
+    assert [item["item_id"] for item in answer["items"]] == items
     assert [item["probability"] for item in answer["items"]] == pytest.approx(expected, abs=1e-4)
 
 
@@ -152,6 +157,26 @@ def test_one_wrong_request_of_a_batch_is_told_in_its_place(untouched: TestClient
     answers = untouched.post("/v1/recommend/batch", json={"requests": asked}).json()["answers"]
     assert [answer.get("status") for answer in answers] == [None, 404, None]
     assert "no such film" in answers[1]["detail"]
+
+
+WISH = Asking("a quiet drama")
+
+
+@pytest.mark.parametrize(
+    ("question", "together"),
+    [
+        (ListQuestion("", Who("u1"), 10), 32),
+        (ListQuestion("", Who("u1"), 10, WISH), 32),
+        (ListQuestion("", Who("u1"), 10, reasons=3), 5),
+        (MatchQuestion("", Who("u1"), ("i1",) * 10), 4),
+        (ListQuestion("", Who("u1"), 10, WISH, reasons=3), 2),
+        (ExplainQuestion("", Who("u1"), "i1", "a quiet drama"), 2),
+        (ListQuestion("", Who("u1"), 10, reading="generate"), 2),
+    ],
+)
+def test_what_takes_long_goes_through_the_model_with_few_others(question: Question, together: int) -> None:
+    fit = Queue().tokens // tokens_of(question)
+    assert fit >= 32 if together == 32 else 1 <= fit <= together
 
 
 def test_where_the_model_fails_what_is_popular_comes_and_says_so(

@@ -28,6 +28,14 @@ class Model:
         return [ValueError(f"job {job}") if job < 0 else 2 * job for job in jobs]
 
 
+async def asked_one(batcher: Batcher[int, int], job: int, tokens: int, seconds: float) -> int:
+    """The answer to a request of one job."""
+    answer = (await batcher.ask([job], [tokens], seconds))[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def served(settings: Queue, script: Callable[[Batcher[int, int], Model], Awaitable[None]]) -> Model:
     model = Model()
 
@@ -51,7 +59,7 @@ async def taken(model: Model, batches: int) -> None:
 
 def test_every_job_gets_its_own_answer() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
-        answers = await asyncio.gather(*(batcher.ask(job, 1, 5) for job in range(50)))
+        answers = await asyncio.gather(*(asked_one(batcher, job, 1, 5) for job in range(50)))
         assert answers == [2 * job for job in range(50)]
 
     served(Queue(waiting=64), script)
@@ -60,9 +68,9 @@ def test_every_job_gets_its_own_answer() -> None:
 def test_what_waits_while_the_model_works_goes_through_together() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
         await taken(model, 1)
-        others = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in range(1, 8)]
+        others = [asyncio.ensure_future(asked_one(batcher, job, 1, 5)) for job in range(1, 8)]
         await asyncio.sleep(0)
         model.gate.set()
         await asyncio.gather(first, *others)
@@ -73,10 +81,11 @@ def test_what_waits_while_the_model_works_goes_through_together() -> None:
 def test_a_batch_has_no_more_tokens_than_fit_but_one_job_always_goes() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
         await taken(model, 1)
         others = [
-            asyncio.ensure_future(batcher.ask(job, tokens, 5)) for job, tokens in ((1, 6), (2, 4), (3, 50), (4, 1))
+            asyncio.ensure_future(asked_one(batcher, job, tokens, 5))
+            for job, tokens in ((1, 6), (2, 4), (3, 50), (4, 1))
         ]
         await asyncio.sleep(0)
         model.gate.set()
@@ -85,19 +94,56 @@ def test_a_batch_has_no_more_tokens_than_fit_but_one_job_always_goes() -> None:
     assert served(Queue(waiting=64, tokens=10), script).batches == [[0], [1, 2], [3], [4]]
 
 
+def test_a_large_request_goes_in_parts_and_lets_others_between() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
+        await taken(model, 1)
+        large = asyncio.ensure_future(batcher.ask([1, 2, 3, -4, 5, 6, 7], [1, 1, 1, 1, 9, 2, 2], 5))
+        small = [asyncio.ensure_future(asked_one(batcher, job, 1, 5)) for job in (8, 9)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        answers = await large
+        assert [str(answer) for answer in answers] == ["2", "4", "6", "job -4", "10", "12", "14"]
+        assert await asyncio.gather(first, *small) == [0, 16, 18]
+
+    batches = [[0], [1, 2, 3], [8, 9, -4], [5], [6, 7]]
+    assert served(Queue(waiting=64, together=3, tokens=4), script).batches == batches
+
+
+def test_nothing_is_done_for_what_is_left_of_a_request_whose_deadline_has_passed() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        model.gate.clear()
+        late = asyncio.ensure_future(batcher.ask([1, 2, 3], [1, 1, 1], 0.05))
+        await taken(model, 1)
+        with pytest.raises(Late):
+            await late
+        model.gate.set()
+        assert await asked_one(batcher, 4, 1, 5) == 8
+
+    assert served(Queue(together=1), script).batches == [[1], [4]]
+
+
+def test_a_request_of_nothing_is_answered_by_nothing() -> None:
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        assert await batcher.ask([], [], 5) == []
+
+    assert served(Queue(), script).batches == []
+
+
 def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
         await taken(model, 1)
-        waiting = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in (1, 2)]
+        waiting = [asyncio.ensure_future(asked_one(batcher, job, 1, 5)) for job in (1, 2)]
         await asyncio.sleep(0)
         with pytest.raises(Busy) as told:
-            await batcher.ask(3, 1, 5)
+            await asked_one(batcher, 3, 1, 5)
         assert told.value.seconds >= 1
         model.gate.set()
         assert await asyncio.gather(first, *waiting) == [0, 2, 4]
-        assert await batcher.ask(3, 1, 5) == 6
+        assert await asked_one(batcher, 3, 1, 5) == 6
 
     served(Queue(waiting=2), script)
 
@@ -109,9 +155,9 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(refused: int
             """One that the model works on, and others that wait."""
             model.gate.clear()
             before = len(model.batches)
-            found = [asyncio.ensure_future(batcher.ask(0, 1, 20))]
+            found = [asyncio.ensure_future(asked_one(batcher, 0, 1, 20))]
             await taken(model, before + 1)
-            found += [asyncio.ensure_future(batcher.ask(job, 1, 20)) for job in range(1, jobs)]
+            found += [asyncio.ensure_future(asked_one(batcher, job, 1, 20)) for job in range(1, jobs)]
             await asyncio.sleep(0)
             return found
 
@@ -124,14 +170,14 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(refused: int
         assert (batcher.waiting, batcher.full) == (4, True)
         for _ in range(refused):
             with pytest.raises(Busy):
-                await batcher.ask(5, 1, 20)
+                await asked_one(batcher, 5, 1, 20)
         assert batcher.waiting == (2 if full else 4)
         await answered(jobs, gone=2 if full else 0)
         jobs = await asked(3)
         assert (batcher.waiting, batcher.full) == (2, full)
         await answered(jobs)
         for _ in range(10):
-            await batcher.ask(6, 1, 20)
+            await asked_one(batcher, 6, 1, 20)
         jobs = await asked(3)
         assert (batcher.waiting, batcher.full) == (2, False)
         await answered(jobs)
@@ -150,15 +196,15 @@ def test_no_more_wait_than_the_model_answers_in_time_but_sixteen_always(
         nonlocal moment
         for batch in range(slow):
             model.gate.clear()
-            job = asyncio.ensure_future(batcher.ask(0, 1, 20))
+            job = asyncio.ensure_future(asked_one(batcher, 0, 1, 20))
             await taken(model, batch + 1)
             moment += 0.05
             model.gate.set()
             await job
         model.gate.clear()
-        jobs = [asyncio.ensure_future(batcher.ask(1, 1, 20))]
+        jobs = [asyncio.ensure_future(asked_one(batcher, 1, 1, 20))]
         await taken(model, slow + 1)
-        jobs += [asyncio.ensure_future(batcher.ask(1, 1, 20)) for _ in range(40)]
+        jobs += [asyncio.ensure_future(asked_one(batcher, 1, 1, 20)) for _ in range(40)]
         await asyncio.sleep(0)
         assert batcher.waiting == most
         model.gate.set()
@@ -171,10 +217,10 @@ def test_no_more_wait_than_the_model_answers_in_time_but_sixteen_always(
 def test_a_job_that_is_late_leaves_the_queue_and_is_never_run() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
         await taken(model, 1)
         with pytest.raises(Late):
-            await batcher.ask(1, 1, 0.02)
+            await asked_one(batcher, 1, 1, 0.02)
         assert batcher.waiting == 0
         model.gate.set()
         await first
@@ -185,9 +231,9 @@ def test_a_job_that_is_late_leaves_the_queue_and_is_never_run() -> None:
 def test_a_job_that_nobody_waits_for_leaves_the_queue() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
         await taken(model, 1)
-        gone = asyncio.ensure_future(batcher.ask(1, 1, 5))
+        gone = asyncio.ensure_future(asked_one(batcher, 1, 1, 5))
         await asyncio.sleep(0)
         assert batcher.waiting == 1
         gone.cancel()
@@ -202,9 +248,9 @@ def test_a_job_that_nobody_waits_for_leaves_the_queue() -> None:
 def test_a_job_that_fails_fails_alone() -> None:
     async def script(batcher: Batcher[int, int], model: Model) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(batcher.ask(0, 1, 5))
+        first = asyncio.ensure_future(asked_one(batcher, 0, 1, 5))
         await taken(model, 1)
-        others = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in (1, -2, 3)]
+        others = [asyncio.ensure_future(asked_one(batcher, job, 1, 5)) for job in (1, -2, 3)]
         await asyncio.sleep(0)
         model.gate.set()
         good, bad, fine = await asyncio.gather(*others, return_exceptions=True)
@@ -225,8 +271,8 @@ def test_a_model_that_breaks_is_told_to_everyone_who_waited_and_goes_on() -> Non
         batcher: Batcher[int, int] = Batcher(run, Queue())
         batcher.start()
         with pytest.raises(RuntimeError, match="broken"):
-            await batcher.ask(13, 1, 5)
-        assert await batcher.ask(1, 1, 5) == 1
+            await asked_one(batcher, 13, 1, 5)
+        assert await asked_one(batcher, 1, 1, 5) == 1
         await batcher.close(5)
 
     asyncio.run(play())
@@ -238,12 +284,12 @@ def test_closing_answers_what_was_taken_and_takes_no_more() -> None:
         batcher: Batcher[int, int] = Batcher(model.run, Queue())
         batcher.start()
         model.gate.clear()
-        asked = [asyncio.ensure_future(batcher.ask(job, 1, 5)) for job in (1, 2)]
+        asked = [asyncio.ensure_future(asked_one(batcher, job, 1, 5)) for job in (1, 2)]
         await taken(model, 1)
         closing = asyncio.ensure_future(batcher.close(5))
         await asyncio.sleep(0)
         with pytest.raises(Closed):
-            await batcher.ask(3, 1, 5)
+            await asked_one(batcher, 3, 1, 5)
         model.gate.set()
         assert await closing
         assert await asyncio.gather(*asked) == [2, 4]
@@ -259,7 +305,7 @@ def test_every_batch_is_told() -> None:
             lambda jobs: list(jobs), Queue(), lambda size, waits, seconds: told.append((size, len(waits)))
         )
         batcher.start()
-        await asyncio.gather(*(batcher.ask(job, 1, 5) for job in range(3)))
+        await asyncio.gather(*(asked_one(batcher, job, 1, 5) for job in range(3)))
         await batcher.close(5)
 
     asyncio.run(play())

@@ -249,12 +249,12 @@ def test_a_body_is_not_read_before_it_is_known_who_sends_it(service: Service, he
 
 def test_a_full_queue_answers_429_with_when_to_come_again(make_service: Callable[..., Service]) -> None:
     service = make_service(ServeSettings(queue=Queue(waiting=1, deadline_ms=60_000)))
-    entered, gate, answer_all = threading.Event(), threading.Event(), service.answerer.answer_all
+    entered, gate, answer = threading.Event(), threading.Event(), service.answerer.answer
 
     def slow(asked: Any) -> Any:
         entered.set()
         gate.wait(30)
-        return answer_all(asked)
+        return answer(asked)
 
     service.batcher._run = slow
     with TestClient(create_app(service), base_url="http://localhost") as client:
@@ -287,11 +287,11 @@ def test_a_full_queue_answers_429_with_when_to_come_again(make_service: Callable
 
 def test_an_answer_that_comes_too_late_is_504(make_service: Callable[..., Service]) -> None:
     service = make_service()
-    gate, answer_all = threading.Event(), service.answerer.answer_all
+    gate, answer = threading.Event(), service.answerer.answer
 
     def slow(asked: Any) -> Any:
         gate.wait(20)
-        return answer_all(asked)
+        return answer(asked)
 
     service.batcher._run = slow
     with TestClient(create_app(service), base_url="http://localhost") as client:

@@ -22,6 +22,7 @@ from flanrec.serving.golden import Golden, GoldenRequest, read_golden
 from flanrec.serving.http import create_app
 from flanrec.serving.server import keep_out_of_collections
 from flanrec.serving.service import Service
+from flanrec.serving.settings import Queue, ServeSettings
 from flanrec.serving.store import Item
 from flanrec.serving.store.trail import Trace
 
@@ -49,6 +50,27 @@ def test_another_version_takes_the_place_and_the_earlier_one_can_come_back(
     assert service.models.get().version == second
     assert service.models.roll_back("default").version == first
     assert service.models.roll_back("default").version == second
+
+
+def test_probabilities_of_one_answer_are_of_one_version(
+    make_service: Callable[..., Service], other_folder: Path
+) -> None:
+    service = make_service(ServeSettings(queue=Queue(together=1, deadline_ms=60_000)))
+    answer, asked = service.answerer.answer, []
+
+    def run(questions: Any) -> Any:
+        answers = answer(questions)
+        asked.append(len(questions[0].items))
+        if len(asked) == 1:
+            service.models.load("default", other_folder)
+        return answers
+
+    service.batcher._run = run
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        body = client.post("/v1/match", json={"user_id": "u1", "items": [f"i{number}" for number in range(25)]}).json()
+    assert asked == [10, 10, 5, 25]
+    assert body["model"]["version"] == service.models.get().version
+    assert len(body["items"]) == 25
 
 
 def test_the_process_is_told_when_models_have_come_to_stay(make_service: Callable[..., Service], tmp_path: Path,

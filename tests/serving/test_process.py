@@ -57,6 +57,18 @@ def test_after_sigterm_it_is_not_ready_answers_what_is_under_way_and_ends(model_
         assert statuses in ([200], [504])
 
 
+def test_a_second_signal_ends_it_at_once(model_folder: Path, tmp_path: Path) -> None:
+    with serving(model_folder, tmp_path / "store.db", "--notice", "60") as one:
+        one.process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + 30
+        while one.client.get("/readyz").status_code != 503:
+            assert time.monotonic() < until
+        one.process.send_signal(signal.SIGINT)
+        assert one.end(10) == 130
+        assert one.logged()[-1]["message"].startswith("ended at once")
+        assert "Traceback" not in "".join(one.lines)
+
+
 def test_what_was_acknowledged_is_there_after_kill_9(model_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     acknowledged: list[str] = []

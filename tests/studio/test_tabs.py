@@ -337,11 +337,11 @@ def test_errors_are_messages_without_a_trail(run: Any, caplog: pytest.LogCapture
 def test_an_answer_that_comes_too_late_is_a_message(
     service: Service, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, answer_all = threading.Event(), service.answerer.answer_all
+    gate, answer = threading.Event(), service.answerer.answer
 
     def slow(asked: Any) -> Any:
         gate.wait(20)
-        return answer_all(asked)
+        return answer(asked)
 
     monkeypatch.setattr(service.batcher, "_run", slow)
     hasty = service.settings.queue.model_copy(update={"deadline_ms": 50})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import statistics
@@ -10,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flanrec.serving.settings import Queue
@@ -21,7 +22,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _BATCHES = 17
-"""So many tell how long a job takes."""
+"""So many tell how long a request takes."""
 _EXPECTED_SECONDS = 0.001
 """Before there are any."""
 _SHARE_OF_THE_LAST = 0.01
@@ -56,17 +57,25 @@ class Closed(Exception):
 
 @dataclass(eq=False)
 class _Waiting(Generic[Job, Result]):
-    job: Job
-    tokens: int
-    answer: asyncio.Future[Result]
+    jobs: Sequence[Job]
+    tokens: Sequence[int]
+    answer: asyncio.Future[list[Result | Exception]]
     begun: float
+    answers: list[Result | Exception] = field(default_factory=list)
+
+    def take(self, most: int, tokens: float) -> tuple[int, int]:
+        """How many of the jobs that are left may go, and their tokens."""
+        left = self.tokens[len(self.answers) :]
+        costs = list(itertools.takewhile(lambda cost: cost <= tokens, itertools.accumulate(left[:most])))
+        return len(costs), costs[-1] if costs else 0
 
 
 class Batcher(Generic[Job, Result]):
-    """Runs jobs in one thread, as many at once as wait and fit.
+    """Runs the jobs of requests in one thread, as many at once as wait and fit.
 
     Nothing waits for company: while the model is at work, requests gather, and all of them that fit go next. A request
-    whose deadline passes, or whose client is gone, leaves the queue at once.
+    of more jobs than fit goes on behind those that came meanwhile, so that none stands behind the whole of a large one.
+    A request whose deadline passes, or whose client is gone, leaves the queue at once, with all that is left of it.
 
     While many are refused the queue is kept short: under an overload that lasts, those who are let in are answered
     about as soon as ever, instead of each behind a whole queue, and those who stand far behind when it begins are told
@@ -75,12 +84,13 @@ class Batcher(Generic[Job, Result]):
     Parameters
     ----------
     run
-        Answers some jobs, in their order; an exception in the place of an answer is raised to the one who asked. It is
-        called in a thread of its own, never twice at a time.
+        Answers some jobs, in their order; an exception in the place of an answer is told there. It is called in a
+        thread of its own, never twice at a time.
     settings
         How many wait, and how much goes through at once.
     told
-        Called after each batch with its size, the seconds that each job waited, and those that the batch took.
+        Called after each batch with the jobs in it, the seconds that each request waited of which it had the first, and
+        those that the batch took.
     """
 
     def __init__(
@@ -101,7 +111,7 @@ class Batcher(Generic[Job, Result]):
         self._closed = False
         self._refused_share = 0.0
         self._of_late = deque([_EXPECTED_SECONDS] * (_BATCHES // 2 + 1), maxlen=_BATCHES)
-        self._seconds_a_job = _EXPECTED_SECONDS
+        self._seconds_a_request = _EXPECTED_SECONDS
 
     @property
     def waiting(self) -> int:
@@ -116,7 +126,7 @@ class Batcher(Generic[Job, Result]):
     def refuse(self) -> Busy:
         """What one is told who is refused. When an overload begins, so are those at the end of the queue."""
         self._refused_share += _SHARE_OF_THE_LAST * (1 - self._refused_share)
-        seconds = max(1, math.ceil(len(self._queue) * self._seconds_a_job))
+        seconds = max(1, math.ceil(len(self._queue) * self._seconds_a_request))
         while self._overloaded and len(self._queue) > self._most:
             last = self._queue.pop()
             if not last.answer.done():
@@ -135,33 +145,35 @@ class Batcher(Generic[Job, Result]):
             if self._overloaded
             else (_FEWEST, self._settings.wait_ms)
         )
-        return min(max(fewest, int(milliseconds / 1000 / self._seconds_a_job)), self._settings.waiting)
+        return min(max(fewest, int(milliseconds / 1000 / self._seconds_a_request)), self._settings.waiting)
 
     def start(self) -> None:
         """Begin to work; in a running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._work(), name="flanrec-batches")
 
-    async def ask(self, job: Job, tokens: int, seconds: float) -> Result:
-        """The answer to a job.
+    async def ask(self, jobs: Sequence[Job], tokens: Sequence[int], seconds: float) -> list[Result | Exception]:
+        """The answers to the jobs of a request, an exception in the place of one that failed.
 
         Parameters
         ----------
         tokens
-            What it costs.
+            What each costs.
         seconds
-            Until when it is wanted.
+            Until when they are wanted.
 
         Raises
         ------
         Busy, Late, Closed
-            It cannot be answered, not in time, or no more.
+            They cannot be answered, not in time, or no more.
         """
         if self._closed:
             raise Closed
+        if not jobs:
+            return []
         if self.full:
             raise self.refuse()
         waiting: _Waiting[Job, Result] = _Waiting(
-            job, tokens, asyncio.get_running_loop().create_future(), time.monotonic()
+            jobs, tokens, asyncio.get_running_loop().create_future(), time.monotonic()
         )
         self._queue.append(waiting)
         self._refused_share -= _SHARE_OF_THE_LAST * self._refused_share
@@ -191,42 +203,52 @@ class Batcher(Generic[Job, Result]):
         return not self._queue
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = self._next()
-            if not batch:
+        try:
+            while True:
+                batch = self._next()
+                if batch:
+                    await self._answer(batch)
+                    continue
                 self._woken.clear()
                 self._idle.set()
                 await self._woken.wait()
+        finally:
+            self._idle.set()
+
+    async def _answer(self, batch: Sequence[tuple[_Waiting[Job, Result], int]]) -> None:
+        begun = time.monotonic()
+        jobs = [job for one, count in batch for job in one.jobs[len(one.answers) :][:count]]
+        first = [begun - one.begun for one, _ in batch if not one.answers]
+        try:
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, jobs)
+        except Exception as problem:
+            logger.exception("a batch of %d questions failed", len(jobs))
+            answers = [problem] * len(jobs)
+        seconds = time.monotonic() - begun
+        self._of_late.append(seconds / len(batch))
+        # One that is slow for once says nothing of the next.
+        self._seconds_a_request = statistics.median(self._of_late)
+        askers = (one for one, count in batch for _ in range(count))
+        for one, answer in zip(askers, answers, strict=True):
+            one.answers.append(answer)
+        for one, _ in batch:
+            if one.answer.done():
                 continue
-            begun = time.monotonic()
-            try:
-                answers = await loop.run_in_executor(self._thread, self._run, [one.job for one in batch])
-            except Exception as problem:
-                logger.exception("a batch of %d requests failed", len(batch))
-                answers = [problem] * len(batch)
-            seconds = time.monotonic() - begun
-            self._of_late.append(seconds / len(batch))
-            self._seconds_a_job = statistics.median(self._of_late)  # one that is slow for once says nothing of the next
-            for one, answer in zip(batch, answers, strict=True):
-                if not one.answer.done():
-                    _give(one.answer, answer)
-            if self._told is not None:
-                self._told(len(batch), [begun - one.begun for one in batch], seconds)
+            if len(one.answers) == len(one.jobs):
+                one.answer.set_result(one.answers)
+            else:
+                self._queue.append(one)
+        if self._told is not None:
+            self._told(len(jobs), first, seconds)
 
-    def _next(self) -> list[_Waiting[Job, Result]]:
-        batch: list[_Waiting[Job, Result]] = []
-        tokens = 0
-        while self._queue and len(batch) < self._settings.together:
-            tokens += self._queue[0].tokens
-            if batch and tokens > self._settings.tokens:
+    def _next(self) -> list[tuple[_Waiting[Job, Result], int]]:
+        """Who goes next, and with how many jobs each."""
+        batch: list[tuple[_Waiting[Job, Result], int]] = []
+        places, tokens = self._settings.together, self._settings.tokens
+        while self._queue and places:
+            count, cost = self._queue[0].take(places, tokens)
+            if not count and batch:
                 break
-            batch.append(self._queue.popleft())
+            batch.append((self._queue.popleft(), max(count, 1)))  # one that costs more than all goes alone
+            places, tokens = places - max(count, 1), tokens - cost if count else 0
         return batch
-
-
-def _give(future: asyncio.Future[Result], answer: Result | Exception) -> None:
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -171,11 +171,6 @@ class Answerer:
         self._store = store
         self._settings = settings
 
-    def answer_all(self, asked: Sequence[Sequence[Question]]) -> list[list[Answer | Exception]]:
-        """Answer what several have asked, each perhaps several questions."""
-        answers = iter(self.answer([question for questions in asked for question in questions]))
-        return [[next(answers) for _ in questions] for questions in asked]
-
     def answer(self, questions: Sequence[Question]) -> list[Answer | Exception]:
         """Answer some questions; an exception stands in the place of an answer that cannot be given."""
         users = [

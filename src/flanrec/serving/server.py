@@ -6,6 +6,7 @@ import asyncio
 import gc
 import ipaddress
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from types import FrameType
@@ -127,9 +128,13 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal ends it in order, the second at once."""
-        if self.signal is not None or self._loop is None:
+        if self._loop is None:
             self.should_exit = self.force_exit = True
             return
+        if self.signal is not None:
+            logger.warning("ended at once, by a second signal; what was under way is not answered")
+            # No thread is waited for and nothing is tidied up, as with SIGKILL, which a store must survive anyway.
+            os._exit(128 + sig)
         self.signal = sig
         self._service.ready = False
         logger.info("ending: not ready any more, and closed in %g s", self._notice_seconds)

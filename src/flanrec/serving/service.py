@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flanrec.errors import CheckpointError, SettingsError, StoreError
@@ -33,7 +35,11 @@ from flanrec.serving.store.records import Shown
 from flanrec.serving.store.trail import Trace
 from flanrec.serving.watching import Metrics
 
-_PROMPT_TOKENS = 64
+_PROMPT_TOKENS, _TITLE_TOKENS, _SPELLED_TOKENS = 64, 8, 64
+_TITLES = 40
+"""Most events of a history that an instruction names, or that are left out for an explanation."""
+_MATCHED = 10
+"""So many items are matched at once, before others have their turn."""
 
 
 class Service:
@@ -88,9 +94,7 @@ class Service:
         self.settings = settings or ServeSettings()
         self.models = Models(store, device, engine)
         self.answerer = Answerer(self.models, store, self.settings)
-        self.batcher: Batcher[Sequence[Question], list[Answer | Exception]] = Batcher(
-            self.answerer.answer_all, self.settings.queue, self._told
-        )
+        self.batcher: Batcher[Question, Answer] = Batcher(self.answerer.answer, self.settings.queue, self._told)
         self.metrics = Metrics(lambda: self.batcher.waiting, self._open_cases)
         self.recorder = Recorder(store, self.settings)
         self.recogniser = Recogniser(store)
@@ -143,7 +147,8 @@ class Service:
     async def ask_many(
         self, questions: Sequence[Question], seconds: float | None = None, *, counted: bool = True
     ) -> list[Answer | Exception]:
-        """The answers to several questions, which go through the model together; an exception for one that fails.
+        """The answers to several questions, which go through the model together where they fit; an exception for one
+        that fails.
 
         Parameters
         ----------
@@ -158,12 +163,36 @@ class Service:
             See `Batcher.ask`.
         """
         most = self.settings.queue.deadline_ms / 1000
-        tokens = sum(map(tokens_of, questions))
+        tokens = list(map(tokens_of, questions))
         answers = await self.batcher.ask(questions, tokens, most if seconds is None else min(seconds, most))
         for question, answer in zip(questions, answers, strict=True) if counted else ():
             if isinstance(question, ListQuestion) and isinstance(answer, Answer) and answer.listed is not None:
                 self.metrics.listed(answer.live, answer.listed, question.k, answer.events)
         return answers
+
+    async def match(self, question: MatchQuestion, seconds: float | None = None) -> Answer:
+        """The probabilities of a match question, asked for in parts: the T5 reads an instruction for each item.
+
+        Parameters
+        ----------
+        seconds
+            See `ask_many`.
+
+        Raises
+        ------
+        Busy, Late, Closed, FlanrecError
+            See `ask`.
+        """
+        items = question.items
+        parts = [replace(question, items=items[at : at + _MATCHED]) for at in range(0, len(items), _MATCHED)]
+        answers = []
+        for answer in await self.ask_many(parts, seconds):
+            if isinstance(answer, Exception):
+                raise answer
+            answers.append(answer)
+        if len({answer.live.version for answer in answers}) > 1:  # another one was loaded meanwhile
+            return await self.ask(question, seconds)
+        return replace(answers[0], probabilities=tuple(itertools.chain(*(one.probabilities for one in answers))))
 
     def remember(
         self, request_id: str, user_id: str | None, model: str, items: Sequence[str], arm: str = "", fallback: str = ""
@@ -219,18 +248,23 @@ def _nothing() -> None:
 
 
 def tokens_of(question: Question) -> int:
-    """About how many tokens the model reads for a question, or what costs as much."""
+    """About how many tokens the model reads for a question, or what takes as long."""
     if isinstance(question, SimilarQuestion | PersonQuestion):
         return 1
     history = _length(question.who)
     if isinstance(question, MatchQuestion):
-        return len(question.items) * (_PROMPT_TOKENS + 20)
+        return len(question.items) * (_PROMPT_TOKENS + _TITLE_TOKENS * (1 + min(history, _TITLES)))
     if isinstance(question, ExplainQuestion):
-        return 40 * history
-    reasons = 40 * history if question.reasons else 0
-    spelled = 40 * _PROMPT_TOKENS if question.reading == "generate" else 0
+        return _explained(history, bool(question.wish))
+    reasons = _explained(history, question.asking.worded) if question.reasons else 0
+    spelled = _SPELLED_TOKENS * _PROMPT_TOKENS if question.reading == "generate" else 0
     worded = 2 * (_PROMPT_TOKENS + history) if question.asking.worded else history
     return worded + reasons + spelled
+
+
+def _explained(history: int, worded: bool) -> int:
+    """Of leaving out one event after the other, once for all items; a wish is read anew with each."""
+    return min(history, _TITLES) * (history + (_PROMPT_TOKENS if worded else 0))
 
 
 def _length(who: Who) -> int:

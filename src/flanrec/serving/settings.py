@@ -41,9 +41,9 @@ class Queue(Settings):
     overload_ms: int = Field(default=12, ge=1)
     """The same while more than three of ten are refused; two may always."""
     together: int = Field(default=32, ge=1)
-    """Most requests that go through the model at once."""
-    tokens: int = Field(default=16_384, ge=1)
-    """Most tokens that go through it at once: instructions and histories together. One request may have more."""
+    """Most questions that go through the model at once; a request of more goes in parts."""
+    tokens: int = Field(default=8_192, ge=1)
+    """Most tokens that go through it at once: instructions and histories together. One question may have more."""
     deadline_ms: int = Field(default=2_000, ge=1)
     """A request that is not answered by then gets 504; a request may ask for less."""
 

@@ -41,7 +41,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.batches = Histogram(
-            "flanrec_batch_size", "Requests that went through the model together.", buckets=(1, 2, 4, 8, 16, 32, 64),
+            "flanrec_batch_size", "Questions that went through the model together.", buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=self.registry,
         )  # fmt: skip
         self.lists = Counter("flanrec_lists", "Lists made.", ("model", "basis", "fallback"), registry=self.registry)

@@ -83,7 +83,7 @@ async def match(request: Request, asked: Match) -> Response:
     service, request_id = service_of(request), request_id_of(request)
     within("items", len(asked.items), service.settings.limits.batch)
     question = MatchQuestion(asked.model or "", _who(asked, service.settings.limits), tuple(asked.items))
-    answer = await unless_gone(request, service.ask(question, _seconds(asked)))
+    answer = await unless_gone(request, service.match(question, _seconds(asked)))
     return said(match_body(answer, request_id, asked.user_id, asked.items))
 
 
