@@ -433,6 +433,57 @@ def test_a_log_without_kinds_brings_no_event_twice_that_the_store_has_with_one(s
     assert [event.item_id for event in store.events.of("8").events] == ["a"]
 
 
+def test_events_without_a_time_come_once_from_however_many_models(store: Store) -> None:
+    log = {"user_id": ["7", "7", "7"], "item_id": ["a", "a", "b"], "event": ["view", "buy", "buy"]}
+    data = flanrec.Dataset.from_frames(log, {"item_id": ["a", "b"], "title": ["A", "B"]})
+    for model in ("first", "second", "third"):
+        store.take_in(model, data, BY)
+    found = [(event.item_id, event.event, event.timestamp) for event in store.events.of("7").events]
+    assert found == [("a", "view", None), ("a", "buy", None), ("b", "buy", None)]
+
+
+def test_a_list_that_comes_after_its_user_was_deleted_is_not_kept(store: Store) -> None:
+    store.events.add([Event("7", "a", 1.0), Event("8", "a", 1.0)])
+    assert store.users.delete("7", BY)
+    store.shown.add([Shown("r-1", "7", 2.0, "m", ("a",)), Shown("r-2", "8", 2.0, "m", ("a",))])
+    assert store.shown.get("r-1") is None
+    assert store.shown.get("r-2") is not None
+    store.shown.add([Shown("r-3", "7", time.time() + 1, "m", ("a",))])  # back again
+    assert store.shown.get("r-3") is not None
+
+
+def test_no_list_slips_past_a_deletion_that_is_under_way(store: Store) -> None:
+    """Lists are kept before the user is deleted, or not at all, however the two meet."""
+    for round_ in range(10):
+        user = f"u{round_}"
+        store.events.add([Event(user, "a", 1.0)])
+        lists = [[Shown(f"{user}-{number}", user, 2.0, "m", ("a",))] for number in range(8)]
+        threads = [threading.Thread(target=store.shown.add, args=(one,)) for one in lists]
+        threads.insert(4, threading.Thread(target=store.users.delete, args=(user, BY)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(store.shown.get(one[0].request_id) is None for one in lists)
+
+
+def test_kinds_of_events_that_do_not_count_meet_no_list(store: Store) -> None:
+    store.shown.add([Shown("r-1", "7", 2.0, "m", ("a", "b"))])
+    store.events.add(
+        [Event("7", "a", 3.0, "impression", request_id="r-1"), Event("7", "b", 3.0, "buy", request_id="r-1")]
+    )
+    assert [one.places for one in store.shown.answers(0.0)] == [(1, 2)]
+    assert [one.places for one in store.shown.answers(0.0, but=["impression"])] == [(2,)]
+    assert [one.places for one in store.shown.answers(0.0, ["impression"], but=["impression"])] == [(1,)]
+
+
+def test_no_patch_leaves_an_item_without_words(store: Store) -> None:
+    store.items.put([Item("a", "", "some words")], BY)
+    with pytest.raises(SettingsError, match="keeps a text"):
+        store.items.patch("a", {"text": " "}, BY)
+    assert store.items.get("a") == Item("a", "", "some words")
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, min_size=4, max_size=4))
 def test_every_text_comes_back_as_it_was(store: Store, texts: list[str]) -> None:

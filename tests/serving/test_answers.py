@@ -153,10 +153,44 @@ def test_batch_and_single_answers_agree(untouched: TestClient, fitted: Recommend
 
 
 def test_one_wrong_request_of_a_batch_is_told_in_its_place(untouched: TestClient) -> None:
-    asked = [{"user_id": "u1"}, {"history": ["no such film"]}, {"user_id": "u2"}]
+    asked: list[dict[str, Any]] = [
+        {"user_id": "u1"}, {"history": ["no such film"]}, {"user_id": "u2", "deadline_ms": 1}, {"k": 101},
+        {"wish": "x" * 2_001}, {"user_id": "u3"},
+    ]  # fmt: skip
     answers = untouched.post("/v1/recommend/batch", json={"requests": asked}).json()["answers"]
-    assert [answer.get("status") for answer in answers] == [None, 404, None]
+    assert [answer.get("status") for answer in answers] == [None, 404, None, 422, 422, None]
     assert "no such film" in answers[1]["detail"]
+    assert "k: 101 is more" in answers[3]["detail"]
+    assert [answer["user_id"] for answer in answers if "items" in answer] == ["u1", "u2", "u3"]
+    late = [{"user_id": "u1", "deadline_ms": 1}, {"history": ["no such film"], "deadline_ms": 1}]
+    assert untouched.post("/v1/recommend/batch", json={"requests": late}).status_code == 504
+
+
+def test_only_lets_nothing_come_that_was_excluded_or_is_not_wanted(client: TestClient) -> None:
+    three = listed(client, user_id="u1", k=3)
+    only = {"only": three}
+    assert listed(client, user_id="u1", k=3, filters=only) == three
+    assert listed(client, user_id="u1", k=3, filters=only, exclude=[three[1]]) == [three[0], three[2]]
+    client.post("/v1/feedback", json={"events": [{"user_id": "u1", "item_id": three[0], "event": "dislike"}]})
+    assert three[0] not in listed(client, user_id="u1", k=3, filters=only)
+    ranked = client.post("/v1/rank", json={"user_id": "u1", "items": three}).json()["items"]
+    assert {item["item_id"] for item in ranked} == set(three)
+
+
+def test_ranks_in_reasons_do_not_count_what_cannot_come(client: TestClient) -> None:
+    first, second, third = listed(client, user_id="u1", k=3)
+    client.delete(f"/v1/items/{first}")
+    client.post("/v1/feedback", json={"events": [{"user_id": "u1", "item_id": second, "event": "hide"}]})
+    item = client.post("/v1/recommend", json={"user_id": "u1", "k": 1, "explain": 1}).json()["items"][0]
+    assert item["item_id"] == third
+    assert "is number 1 of" in item["reasons"]["text"]
+    assert client.post("/v1/explain", json={"user_id": "u1", "item": third}).json()["rank"] == 1
+
+
+def test_a_body_that_does_not_say_it_is_json_is_told_to(untouched: TestClient) -> None:
+    answer = untouched.post("/v1/recommend", content='{"user_id": "u1"}')
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
 
 
 WISH = Asking("a quiet drama")

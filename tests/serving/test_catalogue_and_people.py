@@ -121,6 +121,16 @@ def test_items_are_put_all_or_none(client: TestClient) -> None:
     assert client.post("/v1/items", json={"items": good}).json() == {"created": 1, "replaced": 1}
 
 
+def test_a_title_names_an_item_that_was_not_deleted(client: TestClient) -> None:
+    client.put("/v1/items/again-1", json={"title": "Twice told"})
+    client.put("/v1/items/again-2", json={"title": "Twice Told"})
+    for item in ("again-1", "again-2"):
+        explained = client.post("/v1/explain", json={"user_id": "u1", "item": " twice told"})
+        assert explained.json()["item_id"] == item
+        client.delete(f"/v1/items/{item}")
+    assert client.post("/v1/explain", json={"user_id": "u1", "item": "Twice told"}).status_code == 404
+
+
 def test_users_are_created_replaced_patched_read_and_deleted(client: TestClient, service: Service) -> None:
     assert client.put("/v1/users/mia", json={"attributes": {"age": 30, "job": "baker"}}).status_code == 201
     assert client.put("/v1/users/mia", json={"attributes": {"age": 31, "job": "baker"}}).status_code == 200

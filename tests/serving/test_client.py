@@ -84,6 +84,24 @@ def test_a_report_is_sent_again_under_the_same_key(pauses: list[float]) -> None:
     assert pauses[0] < 0.3
 
 
+def test_what_may_have_been_acted_on_is_not_sent_twice(pauses: list[float]) -> None:
+    for act in (lambda one: one.ask_for_review("i1"), lambda one: one.decide(3, "keep")):
+        transport = Unsteady(httpx.ConnectError("gone"), httpx.ReadTimeout("lost"), {"number": 3})
+        with pytest.raises(ServiceError, match="ReadTimeout") as told:
+            act(Client(http=httpx.Client(transport=transport, base_url="http://service")))
+        assert told.value.lost
+        assert len(transport.seen) == 2
+
+
+def test_what_was_deleted_by_a_request_whose_answer_was_lost_is_deleted(pauses: list[float]) -> None:
+    gone = httpx.Response(404, json={"detail": "there is no item 'i1'", "request_id": "r"})
+    transport = Unsteady(httpx.ReadTimeout("lost"), gone, httpx.ConnectError("gone"), gone)
+    client = Client(http=httpx.Client(transport=transport, base_url="http://service"))
+    client.delete_item("i1")
+    with pytest.raises(ServiceError, match="404"):
+        client.delete_user("u1")
+
+
 def test_it_gives_up_after_so_many_tries(pauses: list[float]) -> None:
     transport = Unsteady(*[httpx.ConnectError("gone")] * 3)
     client = Client(tries=3, http=httpx.Client(transport=transport, base_url="http://service"))

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from flanrec.errors import SettingsError
 from flanrec.serving.http import create_app
 from flanrec.serving.keys import new_key
-from flanrec.serving.server import is_loopback, run
+from flanrec.serving.server import is_loopback, keys_needed
 from flanrec.serving.service import Service
 from flanrec.serving.settings import Limits, Queue, ServeSettings
 from flanrec.serving.store.trail import Trace
@@ -148,15 +148,20 @@ def test_a_form_of_another_page_cannot_ask(untouched: TestClient) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "shop.example"])
 def test_beyond_this_machine_the_service_does_not_start_without_keys(service: Service, host: str) -> None:
     assert not is_loopback(host)
-    with pytest.raises(SettingsError, match="make one with flanrec keys create"):
-        run(service, host, 0)
+    with pytest.raises(SettingsError, match=f"make one with flanrec keys create --store {service.store.database}"):
+        keys_needed(service.store, host, False)
+    with pytest.raises(SettingsError, match=r"create --store \S+$"):
+        keys_needed(service.store, "127.0.0.1", True)
+    assert not keys_needed(service.store, "127.0.0.1", False)
 
 
 def test_a_service_whose_keys_are_all_revoked_does_not_start_there_either(service: Service) -> None:
     key = key_of(service, "read")
     service.store.keys.revoke(key.split("_")[1], BY)
     with pytest.raises(SettingsError, match="needs API keys"):
-        run(service, "0.0.0.0", 0)
+        keys_needed(service.store, "0.0.0.0", False)
+    key_of(service, "read")
+    assert keys_needed(service.store, "0.0.0.0", False)
 
 
 def test_a_key_needs_a_scope_that_there_is() -> None:

@@ -52,6 +52,23 @@ def test_another_version_takes_the_place_and_the_earlier_one_can_come_back(
     assert service.models.roll_back("default").version == second
 
 
+def test_a_rollback_takes_the_place_with_all_items_that_came_since(service: Service, other_folder: Path) -> None:
+    service.models.load("default", other_folder)
+    service.store.items.put([Item("n1", "A newcomer")], BY)
+    service.store.items.delete("i20", BY)
+    service.models.follow()
+    served: list[bool] = []
+
+    class Watched(dict[str, Any]):
+        def __setitem__(self, name: str, one: Any) -> None:
+            served.append("n1" in one.live.places and not one.live.open[one.live.places["i20"]])
+            super().__setitem__(name, one)
+
+    service.models._served = Watched(service.models._served)
+    assert "n1" in service.models.roll_back("default").places
+    assert served == [True]
+
+
 def test_probabilities_of_one_answer_are_of_one_version(
     make_service: Callable[..., Service], other_folder: Path
 ) -> None:
@@ -153,9 +170,12 @@ def test_a_model_whose_hash_does_not_fit_is_refused(
 
 def test_a_model_that_fails_golden_requests_does_not_take_the_place(service: Service, other_folder: Path) -> None:
     before, lines = service.models.get(), len(service.store.trail.page().records)
-    never = Golden((GoldenRequest(history=("i3",), k=5, any_of=("i3",)),))
-    with pytest.raises(CheckpointError, match="none of i3 among"):
+    never = Golden((GoldenRequest(history=("i3",), k=5, any_of=("i3", "none")),))
+    with pytest.raises(CheckpointError, match="none of i3, none among"):
         service.models.load("default", other_folder, never.failures)
+    seen = Golden((GoldenRequest(history=("i3",), any_of=("i3",)),))
+    with pytest.raises(CheckpointError, match="i3 cannot come, being in the history"):
+        service.models.load("default", other_folder, seen.failures)
     unknown = Golden((GoldenRequest(history=("no such film",)),))
     with pytest.raises(CheckpointError, match="no such film"):
         service.models.load("default", other_folder, unknown.failures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -120,6 +121,16 @@ def test_two_processes_share_one_store_and_see_each_others_changes(model_folder:
         other.client.delete(f"/v1/items/{gone}")
         again = one.client.post("/v1/recommend", json={"user_id": "u1", "k": 30}).json()["items"]
         assert gone not in [item["item_id"] for item in again]
+
+
+def test_an_address_that_is_taken_is_told_before_a_model_is_loaded(model_folder: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        store = str(tmp_path / "store.db")
+        done = flanrec("serve", "--model", str(model_folder), "--store", store, "--port", port)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr.replace("\n", " ")
+    assert "backbone" not in done.stderr
 
 
 def flanrec(*arguments: str) -> subprocess.CompletedProcess[str]:

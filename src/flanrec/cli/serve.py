@@ -66,15 +66,16 @@ def serve(
         import torch
 
         from flanrec.serving.golden import read_golden
-        from flanrec.serving.server import run
+        from flanrec.serving.server import keys_needed, listening_at, run
         from flanrec.serving.service import Service
         from flanrec.serving.settings import ServeSettings
 
         torch.set_num_threads(threads or max(1, torch.get_num_threads() - 1))
         settings = layered(ServeSettings(), SERVICE, config, {})
         requests = () if golden is None else read_golden(golden)
+        keys, at = keys_needed(kept, host, need_keys), listening_at(host, port)
         service = Service(kept, folders, settings, requests, device, models, engine)
-        run(service, host, port, need_keys=need_keys, notice_seconds=notice, pages=_pages(studio))
+        run(service, at, host, keys=keys, notice_seconds=notice, pages=_pages(studio))
     finally:
         kept.close()
 

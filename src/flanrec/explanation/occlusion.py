@@ -118,6 +118,7 @@ def explain(
     favourite_categories: Sequence[str] = (),
     wish: str = "",
     prompt: str = "",
+    closed: NDArray[np.int64] | None = None,
     window: int = 40,
     most: int = 3,
 ) -> Explanation:
@@ -130,6 +131,8 @@ def explain(
     ----------
     score
         From people and a wish to log-probabilities float32 [n, n_items].
+    closed
+        Catalogue indices of items that may not be recommended; they have no place in the ranking.
     window
         Newest events to try.
     most
@@ -142,6 +145,8 @@ def explain(
     effects = float(whole[item]) - score(without, wish)[:, item] if without else np.zeros(0)
     open_ = np.ones(len(catalogue), dtype=bool)
     open_[person.items] = False
+    if closed is not None:
+        open_[closed] = False
     own = facets.members[item]
 
     def reason(place: int) -> Reason:

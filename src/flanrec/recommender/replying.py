@@ -166,8 +166,16 @@ class Replying(Answering):
         person = requests.one_of(self.parts, user, history, attributes)
         return self.explain_person(person, [self.parts.find(item)], wish)[0]
 
-    def explain_person(self, person: Person, items: Sequence[int], wish: str = "") -> tuple[Explanation, ...]:
-        """As `explain`, of several items by catalogue index for one person; each history is scored once for all."""
+    def explain_person(
+        self, person: Person, items: Sequence[int], wish: str = "", closed: NDArray[np.int64] | None = None
+    ) -> tuple[Explanation, ...]:
+        """As `explain`, of several items by catalogue index for one person; each history is scored once for all.
+
+        Parameters
+        ----------
+        closed
+            Catalogue indices of items that may not be recommended, which therefore do not count in ranks.
+        """
         parts, reading = self.parts, self.fused_reading
         scored: dict[tuple[int, str], NDArray[np.float32]] = {}
 
@@ -187,6 +195,7 @@ class Replying(Answering):
                 parts.facets,
                 favourite_categories=parts.prompter.profile(person).favourite_categories,
                 wish=wish,
+                closed=closed,
                 prompt=self.token_reading.prompts([person], Asking(wish))[0],
                 window=parts.tokens.settings.window,
             )

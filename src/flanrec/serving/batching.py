@@ -196,11 +196,12 @@ class Batcher(Generic[Job, Result]):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("%d requests were not answered before the service ended", len(self._queue))
+            logger.warning("not all requests were answered before the service ended")
+        answered = self._idle.is_set()
         if self._task is not None:
             self._task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
-        return not self._queue
+        return answered
 
     async def _work(self) -> None:
         try:

@@ -26,20 +26,23 @@ class ServiceError(FlanrecError):
         Of HTTP; 0 where there was no answer.
     request_id
         Under which the service's log has it; "" for none.
+    lost
+        Whether the answer to this request, sent before, may have been lost on the way: it may have been acted on.
     """
 
-    def __init__(self, message: str, status: int = 0, request_id: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, request_id: str = "", *, lost: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.request_id = request_id
+        self.lost = lost
 
 
 class Client:
     """Asks a service of ``flanrec serve``.
 
-    Requests that change nothing, or change the same when they are sent twice, are tried again after 429, 503 and broken
-    connections, with growing pauses or as long as the service says. Reports of events carry a key of their own, so that
-    one whose answer was lost is not counted twice.
+    Requests are tried again after 429, 503 and connections that were not made, with growing pauses or as long as the
+    service says; where the answer was lost, those that change nothing, or the same when they are sent twice. Reports of
+    events carry a key of their own, so that one whose answer was lost is not counted twice.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ class Client:
 
     def delete_item(self, item_id: str) -> None:
         """Delete an item."""
-        self._send("DELETE", f"/v1/items/{_quoted(item_id)}")
+        self._delete(f"/v1/items/{_quoted(item_id)}")
 
     def items(self) -> Iterator[dict[str, Any]]:
         """All items, page after page."""
@@ -157,7 +160,7 @@ class Client:
 
     def delete_user(self, user_id: str) -> None:
         """Delete a user with all that is theirs."""
-        self._send("DELETE", f"/v1/users/{_quoted(user_id)}")
+        self._delete(f"/v1/users/{_quoted(user_id)}")
 
     def events(self, user_id: str) -> Iterator[dict[str, Any]]:
         """What a user did, page after page."""
@@ -169,11 +172,11 @@ class Client:
 
     def ask_for_review(self, item_id: str, reason: str = "") -> dict[str, Any]:
         """Have a person look at an item; the case as it is then."""
-        return self._json("POST", "/v1/moderation", {"item_id": str(item_id), "reason": reason})
+        return self._json("POST", "/v1/moderation", {"item_id": str(item_id), "reason": reason}, once=True)
 
     def decide(self, number: int, decision: str, note: str = "") -> dict[str, Any]:
         """Close a case: ``keep`` the item, or ``take_down``, which deletes it."""
-        return self._json("POST", f"/v1/moderation/{number}", {"decision": decision, "note": note})
+        return self._json("POST", f"/v1/moderation/{number}", {"decision": decision, "note": note}, once=True)
 
     def version(self) -> dict[str, Any]:
         """What runs there."""
@@ -189,29 +192,42 @@ class Client:
             if cursor is None:
                 return
 
+    def _delete(self, path: str) -> None:
+        try:
+            self._send("DELETE", path)
+        except ServiceError as refused:
+            if refused.status != 404 or not refused.lost:
+                raise
+
     def _json(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = self._send(method, path, body, headers).json()
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None,
+        *, once: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        found: dict[str, Any] = self._send(method, path, body, headers, once=once).json()
         return found
 
     def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None,
+        *, once: bool = False,
+    ) -> httpx.Response:  # fmt: skip
+        """Send a request; `once`: only where it is sure that no earlier one was acted on."""
+        lost = False
         for tried in range(1, self._tries + 1):
             last = tried == self._tries
             try:
                 answer = self._http.request(method, path, json=body, headers=dict(headers or {}))
             except httpx.TransportError as problem:
-                if last:
-                    raise ServiceError(f"the service does not answer: {type(problem).__name__}") from problem
+                made = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+                lost |= made
+                if last or (once and made):
+                    raise ServiceError(f"the service does not answer: {type(problem).__name__}", lost=lost) from problem
                 time.sleep(_pause(tried, None))
                 continue
             if answer.status_code in _AGAIN and not last:
                 time.sleep(_pause(tried, answer.headers.get("Retry-After")))
                 continue
             if answer.status_code >= 400:
-                raise _refused(answer)
+                raise _refused(answer, lost)
             return answer
         raise AssertionError("a request is sent at least once")
 
@@ -227,10 +243,10 @@ def _pause(tried: int, told: str | None) -> float:
     return float(min(0.1 * 2**tried, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 
 
-def _refused(answer: httpx.Response) -> ServiceError:
+def _refused(answer: httpx.Response, lost: bool) -> ServiceError:
     try:
         told = answer.json()
         detail, request_id = str(told["detail"]), str(told["request_id"])
     except (ValueError, KeyError, TypeError):
         detail, request_id = answer.reason_phrase, ""
-    return ServiceError(f"{answer.status_code}: {detail}", answer.status_code, request_id)
+    return ServiceError(f"{answer.status_code}: {detail}", answer.status_code, request_id, lost=lost)

@@ -33,7 +33,7 @@ class GoldenRequest(Settings):
     k: int = Field(default=10, ge=1, le=1000)
     """Length of the list."""
     any_of: tuple[str, ...] = ()
-    """Item ids of which the list must have at least one."""
+    """Item ids of which the list must have at least one; those of the history never come."""
     none_of: tuple[str, ...] = ()
     """Item ids that it must not have."""
 
@@ -112,6 +112,9 @@ def _unlike(request: GoldenRequest, wanted: Wanted, listed: Listed | Exception) 
         [] if isinstance(listed, Exception) else [wanted.live.ids[at] for at in listed.items.tolist()]
     )
     said = f"after {', '.join(request.history) or 'nothing'}" + (f", wishing {request.wish!r}" if request.wish else "")
+    seen = {wanted.live.ids[at] for at in wanted.person.items.tolist()}
+    if request.any_of and not set(request.any_of) - seen:
+        return f"{said}: {', '.join(request.any_of)} cannot come, being in the history; name others in any_of"
     if request.any_of and not set(items) & set(request.any_of):
         return f"{said}: none of {', '.join(request.any_of)} among {', '.join(items)}"
     both = set(items) & set(request.none_of)

@@ -204,7 +204,7 @@ def _listed(one: Wanted, items: Ints, scores: Floats) -> Listed:
     if one.sources and one.reading == "fused" and len(items):
         told = one.live.recommender.fused_reading.contributions([one.person], items[None], one.asking)
         sources = {name: values[0] for name, values in told.items()}
-    reasons = explain_items(one.live, one.person, items[: one.reasons].tolist(), one.asking.wish)
+    reasons = explain_items(one.live, one.person, items[: one.reasons].tolist(), one.asking.wish, one.without)
     return Listed(items, scores, basis_of(one.person, one.asking.worded), sources, reasons, _used(one))
 
 
@@ -217,9 +217,19 @@ def _used(one: Wanted) -> tuple[str, ...]:
     return (*heard, *(("words",) if one.asking.worded else ()))
 
 
-def explain_items(live: Live, person: Person, items: Sequence[int], wish: str) -> tuple[Explanation, ...]:
-    """What speaks for each of some items; the model is asked once for all of them."""
-    return live.recommender.explain_person(person, items, wish) if len(items) else ()
+def explain_items(
+    live: Live, person: Person, items: Sequence[int], wish: str, without: Ints = _NOTHING
+) -> tuple[Explanation, ...]:
+    """What speaks for each of some items; the model is asked once for all of them.
+
+    Parameters
+    ----------
+    without
+        Catalogue indices of items that this person does not get; like those that were deleted, they have no rank.
+    """
+    if not len(items):
+        return ()
+    return live.recommender.explain_person(person, items, wish, np.union1d(live.closed, without))
 
 
 def _popular_instead(one: Wanted) -> Listed | Exception:

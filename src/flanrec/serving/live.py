@@ -164,5 +164,11 @@ class Live:
         """
         if entry in self.places:
             return self.place(entry)
-        place = self.recommender.parts.find(entry)
-        return self.place(self.ids[place])
+        titled = self._open_titles.get(entry.strip().casefold())
+        return self.place(self.ids[self.recommender.parts.find(entry) if titled is None else titled])
+
+    @cached_property
+    def _open_titles(self) -> Mapping[str, int]:
+        """Of items that may be recommended; of those with one title the first."""
+        titles = self.recommender.parts.catalogue.titles
+        return {titles[place].casefold(): place for place in np.flatnonzero(self.open)[::-1].tolist()}

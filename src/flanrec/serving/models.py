@@ -111,13 +111,17 @@ class Models:
         NotFoundError
             There was nothing before.
         """
-        with self._lock:
+        while True:
             now = self._served.get(name)
             if now is None or now.before is None:
                 raise NotFoundError(f"there is no earlier version of model {name!r}")
             folder, live = now.before
-            self._served[name] = _Served(folder, live, (now.folder, now.live))
-        return self.follow(name)
+            live = live.following(self._store)  # it has not been followed since, and this takes its time
+            with self._lock:
+                if self._served.get(name) is not now:
+                    continue
+                self._served[name] = _Served(folder, live, (now.folder, now.live))
+            return self.follow(name)
 
     def get(self, name: str = "") -> Live:
         """A model as it is; the default one for "".

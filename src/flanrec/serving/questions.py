@@ -62,6 +62,8 @@ class ListQuestion:
         As of `Filters`.
     only, without
         Item ids.
+    every
+        Whether all of `only` come, also what the user does not want.
     """
 
     model: str
@@ -73,6 +75,7 @@ class ListQuestion:
     columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
     years: tuple[int | None, int | None] = (None, None)
     only: tuple[str, ...] | None = None
+    every: bool = False
     without: tuple[str, ...] = ()
     policy: Policy | None = None
     sources: bool = False
@@ -203,8 +206,8 @@ class Answerer:
         person, unwanted = self._met(question.who, live, known)
         only = None if question.only is None else tuple(live.place(item) for item in question.only)
         without = {live.places[item] for item in question.without if item in live.places} | set(unwanted.tolist())
-        if only is not None:
-            without -= set(only)
+        if question.every:
+            without -= set(only or ())
         if question.policy is not None:
             question.policy.check(live.recommender.parts.item_facts)
         return Wanted(
@@ -227,7 +230,7 @@ class Answerer:
             items = [live.place(item) for item in question.items]
             chances = live.recommender.match_reading.probabilities([person] * len(items), items)
             return Answer(live, events, probabilities=tuple(map(float, chances)))
-        why = explain_items(live, person, [live.find(question.item)], question.wish)
+        why = explain_items(live, person, [live.find(question.item)], question.wish, met.unwanted)
         return Answer(live, events, explanation=why[0])
 
     def _met(self, who: Who, live: Live, known: Known) -> Met:

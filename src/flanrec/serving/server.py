@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from flanrec.serving.http.app import Page
 from flanrec.serving.http.gate import LOOPBACK
 from flanrec.serving.http.shedding import Refusals
 from flanrec.serving.service import Service
+from flanrec.serving.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +42,49 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def keys_needed(store: Store, host: str, asked: bool) -> bool:
+    """Whether API keys are needed where a service listens: beyond this machine always, on it where it is asked for.
+
+    Raises
+    ------
+    SettingsError
+        They are, and the store has none.
+    """
+    needed = asked or not is_loopback(host)
+    if needed and all(key.revoked for key in store.keys.all()):
+        other = "" if is_loopback(host) else ", or serve on 127.0.0.1"
+        raise SettingsError(
+            f"on {host} the service needs API keys, and its store has none: make one with flanrec keys create "
+            f"--store {store.database}{other}"
+        )
+    return needed
+
+
+def listening_at(host: str, port: int) -> socket.socket:
+    """A socket at an address, which takes connections as soon as a service runs on it.
+
+    Parameters
+    ----------
+    port
+        0 for a free one.
+
+    Raises
+    ------
+    SettingsError
+        There is no such address on this machine, or something else listens there.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as problem:
+        raise SettingsError(f"cannot listen on {host}, port {port}: {problem.strerror}; give another one") from None
+    return found
+
+
 def run(
-    service: Service, host: str, port: int, *, need_keys: bool = False, notice_seconds: float = 0.0,
+    service: Service, at: socket.socket, host: str, *, keys: bool = False, notice_seconds: float = 0.0,
     pages: Sequence[Page] = (),
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT.
@@ -51,30 +94,25 @@ def run(
 
     Parameters
     ----------
-    need_keys
-        Whether keys are needed on the loopback interface too; elsewhere they always are.
+    at
+        Where it listens; see `listening_at`.
+    host
+        The same as it was given.
+    keys
+        See `keys_needed`.
     pages
         As `create_app` takes them.
 
     Raises
     ------
-    SettingsError
-        Keys are needed, and the store has none.
     KeyboardInterrupt
         It ended in order, by SIGINT.
     """
-    keys = need_keys or not is_loopback(host)
-    if keys and all(key.revoked for key in service.store.keys.all()):
-        raise SettingsError(
-            f"on {host} the service needs API keys, and the store has none: make one with flanrec keys create, or "
-            "serve on 127.0.0.1"
-        )
     service.settled = keep_out_of_collections
     app = create_app(service, keys=keys, hosts=LOOPBACK, pages=pages)
     config = uvicorn.Config(
         app,
         host=host,
-        port=port,
         http=_protocol(app.state.refusals),
         log_config=None,
         access_log=False,  # it would write addresses, which have user ids in them
@@ -84,7 +122,7 @@ def run(
         timeout_graceful_shutdown=max(1, round(service.settings.drain_seconds)),
     )
     server = _Server(config, service, notice_seconds)
-    server.run()
+    server.run([at])
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -194,11 +193,9 @@ class Service:
             return await self.ask(question, seconds)
         return replace(answers[0], probabilities=tuple(itertools.chain(*(one.probabilities for one in answers))))
 
-    def remember(
-        self, request_id: str, user_id: str | None, model: str, items: Sequence[str], arm: str = "", fallback: str = ""
-    ) -> None:
-        """Keep a list as one that was shown; see `Shown`."""
-        self.recorder.add(Shown(request_id, user_id, time.time(), model, tuple(items), arm, fallback))
+    def remember(self, shown: Shown) -> None:
+        """Keep a list as one that was shown, of the moment in which it was asked for."""
+        self.recorder.add(shown)
 
     def load(self, name: str, folder: Path, by: Trace) -> Live:
         """Serve a saved recommender under a name, if it answers its golden requests.

@@ -58,6 +58,8 @@ class Metrics:
         )
         self.short = Counter("flanrec_lists_short", "Lists shorter than was asked for.", registry=self.registry)
         self.events = Counter("flanrec_events", "Events reported.", ("new",), registry=self.registry)
+        for new in ("yes", "no"):  # a rate of what never came is nothing, and no alarm; of 0 it is 0
+            self.events.labels(new)
         queue = Gauge("flanrec_queue_waiting", "Requests that wait for the model.", registry=self.registry)
         queue.set_function(waiting)
         cases = Gauge("flanrec_cases_open", "Items that wait for a person to look at them.", registry=self.registry)

@@ -35,7 +35,9 @@ def lists_markup(service: Service, days: float) -> Markup:
             Markup('<h2 class="fs-h">Lists shown</h2>{}').format(facts(told)),
             columns_by_hour(counts, since, until, "Lists shown by hour and model"),
             Markup('<h2 class="fs-h">What came of them</h2>'),
-            _rates(by_model(service.store.shown.answers(since)), hours, names),
+            _rates(
+                by_model(service.store.shown.answers(since, but=service.settings.learning.not_behaviour)), hours, names
+            ),
         ]
     )
 

@@ -89,10 +89,12 @@ async def _gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [Mistake(where=clean(".".join(map(str, one["loc"]))), what=clean(one["msg"])) for one in error.errors()]
     told = "; ".join(f"{one.where}: {one.what}" for one in found[:3])
+    if found[0].where == "body" and not request.headers.get("Content-Type", "").startswith("application/json"):
+        told += "; send it with Content-Type: application/json"
     return problem(422, f"the request is not as it has to be: {told}", errors=found[:_MOST_MISTAKES])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from flanrec.serving.http.schemas import ListAnswer, ModelVersion, Recommend
 from flanrec.serving.http.wording import list_body
 from flanrec.serving.questions import Answer, ListQuestion
 from flanrec.serving.service import Service
+from flanrec.serving.store.records import Shown
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ async def recommended(
     Busy, Late, Closed
         As `Service.ask_many`.
     """
+    now = time.time()
     dealt = [_models_for(service, one) for one in ordered]
     questions = [replace(one.question, model=name) for one, names in zip(ordered, dealt, strict=True) for name in names]
     answers = iter(await service.ask_many(questions, seconds))
     return [
-        _told(service, one, names, [next(answers) for _ in names]) for one, names in zip(ordered, dealt, strict=True)
+        _told(service, one, now, names, [next(answers) for _ in names])
+        for one, names in zip(ordered, dealt, strict=True)
     ]
 
 
@@ -56,7 +60,7 @@ def _models_for(service: Service, one: Ordered) -> tuple[str, ...]:
 
 
 def _told(
-    service: Service, one: Ordered, names: tuple[str, ...], answers: Iterable[Answer | Exception]
+    service: Service, one: Ordered, now: float, names: tuple[str, ...], answers: Iterable[Answer | Exception]
 ) -> ListAnswer | Exception:
     bodies = []
     for answer in answers:
@@ -68,7 +72,9 @@ def _told(
     else:
         body, arm = _interleaved(one, *bodies)
     items = [item.item_id for item in body.items]
-    service.remember(body.request_id, body.user_id, body.model.version, items, arm, body.fallback or "")
+    service.remember(
+        Shown(body.request_id, body.user_id, now, body.model.version, tuple(items), arm, body.fallback or "")
+    )
     return body
 
 

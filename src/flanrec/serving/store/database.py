@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, ColumnElement, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.dml import Insert
 
@@ -15,6 +15,8 @@ from flanrec.errors import SettingsError, StoreError
 
 _BUSY_SECONDS = 15
 _WRITES = "flanrec_writes"
+_TURNS = 0x666C616E
+"""Tells the locks of `Database.wait_turn` from those that others take in the same PostgreSQL."""
 _FORMS = "give a file, sqlite:///FILE or postgresql://USER@HOST/NAME"
 
 
@@ -75,6 +77,20 @@ class Database:
             writer = connection.execution_options(**{_WRITES: True})
             with writer.begin():
                 yield writer
+
+    def wait_turn(self, connection: Connection, number: int, *, alone: bool) -> None:
+        """Have a writing transaction wait until it may go on, with others of its kind or `alone`, until it ends.
+
+        SQLite lets one write at a time anyway.
+
+        Parameters
+        ----------
+        number
+            Of what waits for each other.
+        """
+        if self.kind == "postgresql":
+            lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
+            connection.execute(select(lock(_TURNS, number)))
 
     def insert(self, table: Any) -> Any:
         """An INSERT of this kind of database, which knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""

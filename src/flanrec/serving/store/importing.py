@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from flanrec.data import Dataset
 from flanrec.data.own_reviews import reviews_of_users
@@ -41,10 +41,8 @@ def take_in(database: Database, model: str, dataset: Dataset, by: Trace) -> bool
         _insert(database, connection, items, rows)
         people = (vars(user) for user in users_of(dataset) if user.user_id not in gone)
         _insert(database, connection, users, people)
-        met: Iterator[dict[str, Any]] = (row for row in _events(dataset) if row["user_id"] not in gone)
-        if "event" not in dataset.interactions.columns:
-            met = _unmet(connection, met)
-        _insert(database, connection, events, met)
+        done = (row for row in _events(dataset) if row["user_id"] not in gone)
+        _insert(database, connection, events, _unmet(connection, done, "event" in dataset.interactions.columns))
         _insert(database, connection, reviews, (row for row in _reviews(dataset) if row["user_id"] not in gone))
         connection.execute(imported.insert().values(model=model, moment=time.time()))
         note(connection, by, "take in model", model)
@@ -80,14 +78,23 @@ def _events(dataset: Dataset) -> Iterator[dict[str, Any]]:
         }
 
 
-def _unmet(connection: Connection, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Those events that the store has under no kind at all: a log without kinds may have been learnt from the store."""
+def _unmet(connection: Connection, rows: Iterable[dict[str, Any]], kinds: bool) -> Iterator[dict[str, Any]]:
+    """Those events that the store did not have before: the log may have been learnt from the store.
+
+    Parameters
+    ----------
+    kinds
+        Whether the log has kinds; where it has none, an event is known that the store has under any.
+    """
+    named = ("user_id", "item_id", "timestamp", *(("event",) if kinds else ()))
+    columns = [events.c[name] for name in named]
+    last = connection.execute(select(func.max(events.c.number))).scalar_one() or 0
     rows = iter(rows)
     while some := list(islice(rows, _TOGETHER)):
         users = list({row["user_id"] for row in some})
-        met = select(events.c.user_id, events.c.item_id, events.c.timestamp).where(events.c.user_id.in_(users))
+        met = select(*columns).where(events.c.user_id.in_(users), events.c.number <= last)
         known = {tuple(row) for row in connection.execute(met)}
-        yield from (row for row in some if (row["user_id"], row["item_id"], row["timestamp"]) not in known)
+        yield from (row for row in some if tuple(row[name] for name in named) not in known)
 
 
 def _reviews(dataset: Dataset) -> Iterator[dict[str, Any]]:

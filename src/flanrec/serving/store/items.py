@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, update
 
+from flanrec.errors import SettingsError
 from flanrec.serving.store.database import Database, is_new
 from flanrec.serving.store.opening import open_case, suspicious_text
 from flanrec.serving.store.records import Case, Item, Page
@@ -68,6 +69,11 @@ class Items:
         """Change some fields of an item, attributes merged and those that are None away; None for no such item.
 
         A case is opened as by `put`.
+
+        Raises
+        ------
+        SettingsError
+            It would be left without a title and a text.
         """
         with self._database.writing() as connection:
             one = select(items).where(items.c.item_id == item_id, ~items.c.deleted).with_for_update()
@@ -78,6 +84,8 @@ class Items:
             merged = {**before.attributes, **changes.get("attributes", {})}
             told = {name: value for name, value in merged.items() if value is not None}
             item = replace(before, **{**changes, "attributes": told})
+            if not item.title.strip() and not item.text.strip():
+                raise SettingsError("text: an item without a title keeps a text; give one")
             values = item_values(item, next_revision(self._database, connection))
             connection.execute(update(items).where(items.c.item_id == item_id).values(values))
             note(connection, by, "change item", item_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -10,6 +11,7 @@ from sqlalchemy import Integer, case, cast, delete, func, select
 from flanrec.serving.store.database import Database
 from flanrec.serving.store.records import Shown
 from flanrec.serving.store.tables import events, shown
+from flanrec.serving.store.users import USERS_GO, deleted_since
 
 _COLUMNS = [shown.c[one.name] for one in fields(Shown)]
 
@@ -62,15 +64,16 @@ class ShownLists:
         self._database = database
 
     def add(self, lists: Sequence[Shown]) -> None:
-        """Keep lists; one whose request is known is passed over."""
-        if not lists:
-            return
+        """Keep lists; those of known requests are passed over, and those that users asked for who were deleted since."""
         rows = [
             {one.name: getattr(entry, one.name) for one in fields(Shown)} | {"item_ids": list(entry.item_ids)}
             for entry in lists
         ]
         with self._database.writing() as connection:
-            connection.execute(self._database.insert(shown).on_conflict_do_nothing(), rows)
+            self._database.wait_turn(connection, USERS_GO, alone=False)
+            gone = deleted_since(connection, min((entry.moment for entry in lists), default=math.inf))
+            if rows := [row for row in rows if row["moment"] > gone.get(row["user_id"], -math.inf)]:
+                connection.execute(self._database.insert(shown).on_conflict_do_nothing(), rows)
 
     def get(self, request_id: str) -> Shown | None:
         """The list of a request."""
@@ -78,18 +81,22 @@ class ShownLists:
             row = connection.execute(select(*_COLUMNS).where(shown.c.request_id == request_id)).first()
         return None if row is None else Shown(**{**row._mapping, "item_ids": tuple(row.item_ids)})
 
-    def answers(self, since: float, events_named: Sequence[str] = ()) -> list[Answer]:
+    def answers(self, since: float, events_named: Sequence[str] = (), but: Sequence[str] = ()) -> list[Answer]:
         """Every list shown since a moment, with the places of those of its items that events of its request met.
 
         Parameters
         ----------
         events_named
             Kinds of events that count; all by default.
+        but
+            Those that do not, then.
         """
         met = select(events.c.request_id, events.c.item_id).join(shown, shown.c.request_id == events.c.request_id)
         met = met.where(shown.c.moment >= since)
         if events_named:
             met = met.where(events.c.event.in_(list(events_named)))
+        elif but:
+            met = met.where(events.c.event.not_in(list(but)))
         lists = select(shown.c.request_id, shown.c.model, shown.c.arm, shown.c.item_ids, shown.c.user_id)
         lists = lists.where(shown.c.moment >= since).order_by(shown.c.moment)
         with self._database.reading() as connection:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from flanrec.serving.store.database import Database, is_new
 from flanrec.serving.store.opening import without_reporter
 from flanrec.serving.store.records import Page, User
-from flanrec.serving.store.tables import events, forgotten, reviews, shown, users
+from flanrec.serving.store.tables import audit, events, forgotten, reviews, shown, users
 from flanrec.serving.store.trail import Trace, note
 
 
@@ -20,6 +20,15 @@ def attributes_of(connection: Connection, user_ids: Sequence[str]) -> dict[str, 
     return {user: {} for user in user_ids} | {row.user_id: row.attributes for row in found}
 
 
+def deleted_since(connection: Connection, moment: float) -> dict[str, float]:
+    """The users who were deleted since a moment, and when, by the audit log."""
+    lines = select(audit.c.target, func.max(audit.c.moment)).where(audit.c.action == _DELETED, audit.c.moment >= moment)
+    return {row[0]: row[1] for row in connection.execute(lines.group_by(audit.c.target))}
+
+
+USERS_GO = 1
+"""Number of the turn in which lists are kept, and users deleted with theirs."""
+_DELETED = "delete user"
 _LAST = "\U0010ffff"
 """Sorts behind every character."""
 
@@ -72,9 +81,10 @@ class Users:
         """Delete a user with all events, reviews and lists shown to them; whether there was something to delete.
 
         The id alone is kept, among those whom no model may bring back, and in the audit log. Cases that they reported
-        stay, without them and without their words.
+        stay, without them and without their words. Lists that are on their way to them are not kept any more.
         """
         with self._database.writing() as connection:
+            self._database.wait_turn(connection, USERS_GO, alone=True)
             gone = sum(
                 connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
                 for table in (users, events, reviews, shown)
@@ -83,7 +93,7 @@ class Users:
             if not gone:
                 return False
             connection.execute(self._database.insert(forgotten).values(user_id=user_id).on_conflict_do_nothing())
-            note(connection, by, "delete user", user_id)
+            note(connection, by, _DELETED, user_id)
         return True
 
     def page(self, after: str | None = None, limit: int = 100) -> Page[User]:

@@ -14,6 +14,7 @@ from flanrec.serving.http.asking import said, service_of
 from flanrec.serving.http.fields import Name
 from flanrec.serving.http.schemas.online import Online, OnlineComparison, OnlineModel, Span
 from flanrec.serving.online import Comparison, by_model, compared_mixed, compared_split
+from flanrec.serving.settings import ServeSettings
 from flanrec.serving.store import Store
 from flanrec.serving.store.shown import Answer
 
@@ -21,7 +22,12 @@ router = APIRouter(prefix="/v1", tags=["online"])
 
 _DAY = 24 * 3600.0
 _Kinds = Annotated[
-    list[Name], Query(default_factory=list, max_length=100, description="Kinds of events that count; all by default.")
+    list[Name],
+    Query(
+        default_factory=list,
+        max_length=100,
+        description="Kinds of events that count; by default all that are behaviour, so no impressions or dislikes.",
+    ),
 ]
 
 
@@ -32,11 +38,11 @@ async def online(request: Request, event: _Kinds, days: Annotated[float, Query(g
     A list is met by events that name its request.
     """
     service = service_of(request)
-    return said(await asyncio.to_thread(_table, service.store, service.settings.experiment, days, tuple(event)))
+    return said(await asyncio.to_thread(_table, service.store, service.settings, days, tuple(event)))
 
 
-def _table(store: Store, experiment: Experiment, days: float, events: tuple[str, ...]) -> Online:
-    answers = store.shown.answers(time.time() - days * _DAY, events)
+def _table(store: Store, settings: ServeSettings, days: float, events: tuple[str, ...]) -> Online:
+    answers = store.shown.answers(time.time() - days * _DAY, events, settings.learning.not_behaviour)
     rows = [
         OnlineModel(
             model=row.model, lists=row.lists, people=row.hit_rate.count, hit_rate=_span(row.hit_rate),
@@ -44,7 +50,7 @@ def _table(store: Store, experiment: Experiment, days: float, events: tuple[str,
         )
         for row in by_model(answers)
     ]  # fmt: skip
-    found = _compared(answers, experiment)
+    found = _compared(answers, settings.experiment)
     comparison = None if found is None else OnlineComparison(**vars(found))
     return Online(days=days, models=rows, comparison=comparison)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from flanrec.errors import SettingsError
 from flanrec.ranking.policy import Policy
 from flanrec.ranking.rules import Diversity, LongTail
 from flanrec.recommender.asking import Asking
@@ -47,15 +48,20 @@ async def recommend(request: Request, asked: Recommend) -> Response:
 
 @router.post("/recommend/batch", response_model=ManyAnswers)
 async def recommend_many(request: Request, asked: RecommendMany) -> Response:
-    """Recommend to several at once; where one of them is wrong, its place says so."""
+    """Recommend to several at once; where one of them asks what cannot be answered, its place says so.
+
+    The longest of their deadlines is that of all.
+    """
     service, request_id = service_of(request), request_id_of(request)
     within("requests", len(asked.requests), service.settings.limits.batch)
-    ordered = [
-        Ordered(one, list_question(one, service.settings.limits), f"{request_id}.{number}")
-        for number, one in enumerate(asked.requests)
+    given = [
+        _ordered(one, service.settings.limits, f"{request_id}.{number}") for number, one in enumerate(asked.requests)
     ]
-    deadlines = [seconds for one in asked.requests if (seconds := _seconds(one)) is not None]
-    answers = await unless_gone(request, recommended(service, ordered, min(deadlines, default=None)))
+    deadlines = [_seconds(one) for one in asked.requests]
+    longest = None if None in deadlines else max(filter(None, deadlines))
+    ordered = [one for one in given if isinstance(one, Ordered)]
+    made = iter(await unless_gone(request, recommended(service, ordered, longest)))
+    answers = [next(made) if isinstance(one, Ordered) else one for one in given]
     bodies = [problem_of(answer) if isinstance(answer, Exception) else answer for answer in answers]
     model = version_of(service.models.get())
     return said(ManyAnswers(request_id=request_id, model=model, answers=bodies))
@@ -71,7 +77,7 @@ async def rank(request: Request, asked: Rank) -> Response:
     only = tuple(dict.fromkeys(asked.items))
     question = ListQuestion(
         asked.model or "", _who(asked, limits), len(only), Asking(asked.wish, asked.avoid), seen=True, only=only,
-        sources=asked.sources,
+        every=True, sources=asked.sources,
     )  # fmt: skip
     answer = await unless_gone(request, service.ask(question, _seconds(asked)))
     return said(list_body(answer, request_id, asked.user_id, asked.sources))
@@ -111,6 +117,13 @@ async def similar(
     within("k", k, service.settings.limits.k)
     answer = await unless_gone(request, service.ask(SimilarQuestion(model, item_id, k, by)))
     return said(list_body(answer, request_id, None, False))
+
+
+def _ordered(asked: Recommend, limits: Limits, request_id: str) -> Ordered | SettingsError:
+    try:
+        return Ordered(asked, list_question(asked, limits), request_id)
+    except SettingsError as wrong:
+        return wrong
 
 
 def list_question(asked: Recommend, limits: Limits) -> ListQuestion:
