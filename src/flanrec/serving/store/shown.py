@@ -64,7 +64,7 @@ class ShownLists:
         self._database = database
 
     def add(self, lists: Sequence[Shown]) -> None:
-        """Keep lists; those of known requests are passed over, and those that users asked for who were deleted since."""
+        """Keep lists; passed over are those of known requests, and of users who were deleted since they asked."""
         rows = [
             {one.name: getattr(entry, one.name) for one in fields(Shown)} | {"item_ids": list(entry.item_ids)}
             for entry in lists
