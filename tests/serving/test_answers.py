@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from flanrec.ranking.policy import Policy
+from flanrec.ranking.rules import Diversity
 from flanrec.recommender import Recommender
 from flanrec.recommender.asking import Asking
 from flanrec.serving.questions import ExplainQuestion, ListQuestion, MatchQuestion, Question, Who
@@ -201,6 +203,9 @@ WISH = Asking("a quiet drama")
     [
         (ListQuestion("", Who("u1"), 10), 32),
         (ListQuestion("", Who("u1"), 10, WISH), 32),
+        (ListQuestion("", Who("u1"), 10, policy=Policy(diversity=Diversity(balance=0.5))), 32),
+        (ListQuestion("", Who("u1"), 100, policy=Policy(diversity=Diversity(balance=0.5))), 5),
+        (ListQuestion("", Who("u1"), 10, Asking("slow " * 200)), 10),
         (ListQuestion("", Who("u1"), 10, reasons=3), 5),
         (MatchQuestion("", Who("u1"), ("i1",) * 10), 4),
         (ListQuestion("", Who("u1"), 10, WISH, reasons=3), 2),

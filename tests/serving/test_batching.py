@@ -185,6 +185,39 @@ def test_while_many_are_refused_few_wait_and_then_as_many_as_before(refused: int
     served(Queue(waiting=4, together=4, overload_ms=1), script)
 
 
+@pytest.mark.parametrize(("rest", "answered"), [(0.0, 3), (0.3, 9)])
+def test_an_overload_is_over_soon_after_the_model_has_nothing_to_do(
+    rest: float, answered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 100.0
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: moment))
+
+    async def script(batcher: Batcher[int, int], model: Model) -> None:
+        nonlocal moment
+
+        async def crowd(refused: int) -> int:
+            model.gate.clear()
+            before = len(model.batches)
+            jobs = [asyncio.ensure_future(asked_one(batcher, 0, 1, 20))]
+            await taken(model, before + 1)
+            jobs += [asyncio.ensure_future(asked_one(batcher, 0, 1, 20)) for _ in range(8)]
+            await asyncio.sleep(0)
+            for _ in range(refused):
+                with pytest.raises(Busy):
+                    await asked_one(batcher, 1, 1, 20)
+            model.gate.set()
+            told = await asyncio.gather(*jobs, return_exceptions=True)
+            return sum(isinstance(one, int) for one in told)
+
+        assert await crowd(refused=80) == 3
+        while not batcher._idle.is_set():
+            await asyncio.sleep(0.001)
+        moment += rest
+        assert await crowd(refused=0) == answered
+
+    served(Queue(waiting=8, overload_ms=1), script)
+
+
 @pytest.mark.parametrize(("slow", "wait_ms", "most"), [(10, 1_000, 20), (10, 50, 16), (1, 1_000, 30)])
 def test_no_more_wait_than_the_model_answers_in_time_but_sixteen_always(
     slow: int, wait_ms: int, most: int, monkeypatch: pytest.MonkeyPatch

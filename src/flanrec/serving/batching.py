@@ -29,6 +29,8 @@ _SHARE_OF_THE_LAST = 0.01
 _OVERLOAD = 0.3
 """Share of refused ones. With the weight above 36 in a row are an overload: those of a moment in which the machine did
 something else are fewer, and do not shorten the queue for the next."""
+_FORGOTTEN_SECONDS = 0.1
+"""In so much time without work that share falls to a third."""
 _FEWEST, _FEWEST_UNDER_OVERLOAD = 16, 2
 """These may wait, however long the model takes."""
 
@@ -106,6 +108,7 @@ class Batcher(Generic[Job, Result]):
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._idle_since = time.monotonic()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flanrec-model")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -147,6 +150,11 @@ class Batcher(Generic[Job, Result]):
         )
         return min(max(fewest, int(milliseconds / 1000 / self._seconds_a_request)), self._settings.waiting)
 
+    def _rested(self) -> None:
+        """Forget refusals while the model has nothing to do: then there is no overload."""
+        if self._idle.is_set():
+            self._refused_share *= math.exp((self._idle_since - time.monotonic()) / _FORGOTTEN_SECONDS)
+
     def start(self) -> None:
         """Begin to work; in a running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._work(), name="flanrec-batches")
@@ -170,6 +178,7 @@ class Batcher(Generic[Job, Result]):
             raise Closed
         if not jobs:
             return []
+        self._rested()
         if self.full:
             raise self.refuse()
         waiting: _Waiting[Job, Result] = _Waiting(
@@ -211,6 +220,7 @@ class Batcher(Generic[Job, Result]):
                     await self._answer(batch)
                     continue
                 self._woken.clear()
+                self._idle_since = time.monotonic()
                 self._idle.set()
                 await self._woken.wait()
         finally:

@@ -165,7 +165,9 @@ class Live:
         if entry in self.places:
             return self.place(entry)
         titled = self._open_titles.get(entry.strip().casefold())
-        return self.place(self.ids[self.recommender.parts.find(entry) if titled is None else titled])
+        if titled is None:  # titles that are like it are not looked for: that would keep everybody else waiting
+            raise NotFoundError(f"there is no item {entry!r}: neither an id nor a title of the catalogue")
+        return titled
 
     @cached_property
     def _open_titles(self) -> Mapping[str, int]:

@@ -34,7 +34,7 @@ from flanrec.serving.store.records import Shown
 from flanrec.serving.store.trail import Trace
 from flanrec.serving.watching import Metrics
 
-_PROMPT_TOKENS, _TITLE_TOKENS, _SPELLED_TOKENS = 64, 8, 64
+_PROMPT_TOKENS, _TITLE_TOKENS, _SPELLED_TOKENS, _RULED_TOKENS = 64, 8, 64, 16
 _TITLES = 40
 """Most events of a history that an instruction names, or that are left out for an explanation."""
 _MATCHED = 10
@@ -245,23 +245,30 @@ def _nothing() -> None:
 
 
 def tokens_of(question: Question) -> int:
-    """About how many tokens the model reads for a question, or what takes as long."""
+    """About how many tokens the model reads for a question, or what takes as long on a CPU."""
     if isinstance(question, SimilarQuestion | PersonQuestion):
         return 1
     history = _length(question.who)
     if isinstance(question, MatchQuestion):
         return len(question.items) * (_PROMPT_TOKENS + _TITLE_TOKENS * (1 + min(history, _TITLES)))
     if isinstance(question, ExplainQuestion):
-        return _explained(history, bool(question.wish))
-    reasons = _explained(history, question.asking.worded) if question.reasons else 0
+        return _explained(history, question.wish)
+    asking = question.asking
+    reasons = _explained(history, asking.wish) if question.reasons else 0
     spelled = _SPELLED_TOKENS * _PROMPT_TOKENS if question.reading == "generate" else 0
-    worded = 2 * (_PROMPT_TOKENS + history) if question.asking.worded else history
-    return worded + reasons + spelled
+    ruled = _RULED_TOKENS * question.k if question.policy is not None else 0
+    worded = 2 * (_PROMPT_TOKENS + history + _tokens_in(asking.wish + asking.avoid)) if asking.worded else history
+    return worded + reasons + spelled + ruled
 
 
-def _explained(history: int, worded: bool) -> int:
+def _explained(history: int, wish: str) -> int:
     """Of leaving out one event after the other, once for all items; a wish is read anew with each."""
-    return min(history, _TITLES) * (history + (_PROMPT_TOKENS if worded else 0))
+    read = history + (_PROMPT_TOKENS + _tokens_in(wish) if wish else _PROMPT_TOKENS // 2)
+    return min(history, _TITLES) * read
+
+
+def _tokens_in(words: str) -> int:
+    return len(words) // 3
 
 
 def _length(who: Who) -> int:
