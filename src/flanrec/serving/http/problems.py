@@ -91,11 +91,12 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [Mistake(where=clean(".".join(map(str, one["loc"]))), what=clean(one["msg"])) for one in error.errors()]
+    first = error.errors()[:_MOST_MISTAKES]
+    found = [Mistake(where=clean(".".join(map(str, one["loc"]))), what=clean(one["msg"])) for one in first]
     told = "; ".join(f"{one.where}: {one.what}" for one in found[:3])
     if found[0].where == "body" and not request.headers.get("Content-Type", "").startswith("application/json"):
         told += "; send it with Content-Type: application/json"
-    return problem(422, f"the request is not as it has to be: {told}", errors=found[:_MOST_MISTAKES])
+    return problem(422, f"the request is not as it has to be: {told}", errors=found)
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from flanrec.serving.http.fields import WHOLE, Attributes, Id, Name, Words, Year
+from flanrec.serving.http.fields import WHOLE, Attributes, Id, Name, Words, Year, at_most
 from flanrec.serving.http.schemas.base import MANY, Sent
 
-Values = Annotated[list[Words], Field(min_length=1, max_length=100)]
+_DAY_MS = 24 * 3600 * 1000
+Values = Annotated[list[Words], Field(min_length=1, max_length=100, fail_fast=True)]
 
 
 class For(Sent):
@@ -17,13 +18,13 @@ class For(Sent):
 
     user_id: Id | None = None
     """A user. One who is not stored has no history."""
-    history: Annotated[list[Words], Field(max_length=MANY)] | None = None
+    history: Annotated[list[Words], Field(max_length=MANY, fail_fast=True)] | None = None
     """Instead of a user: item ids or titles, oldest first."""
     attributes: Attributes = Field(default_factory=dict)
     """What else is known of the user, such as an age."""
     model: Name | None = None
     """Which of the served models is asked; the default one if none is named."""
-    deadline_ms: Annotated[int, Field(ge=1), WHOLE] | None = None
+    deadline_ms: Annotated[int, Field(ge=1, le=_DAY_MS), WHOLE] | None = None
     """An answer that takes longer is not wanted: 504."""
 
     @model_validator(mode="after")
@@ -36,11 +37,11 @@ class For(Sent):
 class Choice(Sent):
     """Which items may come."""
 
-    columns: Annotated[dict[Name, Values], Field(max_length=20)] = Field(default_factory=dict)
+    columns: Annotated[dict[Name, Values], Field(max_length=20), at_most(20)] = Field(default_factory=dict)
     """Column of the items, such as ``category``, to values: an item has one of them, in every column."""
     from_year: Year | None = None
     to_year: Year | None = None
-    only: Annotated[list[Id], Field(min_length=1, max_length=MANY)] | None = None
+    only: Annotated[list[Id], Field(min_length=1, max_length=MANY, fail_fast=True)] | None = None
     """Item ids that alone may come."""
 
 
@@ -67,7 +68,7 @@ class Recommend(For):
     """All sources in one ranking, the language model alone, or titles that it spells."""
     filters: Choice = Field(default_factory=Choice)
     """Which items may come."""
-    exclude: Annotated[list[Id], Field(max_length=MANY)] = Field(default_factory=list)
+    exclude: Annotated[list[Id], Field(max_length=MANY, fail_fast=True)] = Field(default_factory=list)
     """Item ids that may not come."""
     seen: bool = False
     """Whether items of the history may come again."""
@@ -84,7 +85,7 @@ class Recommend(For):
 class RecommendMany(Sent):
     """Several lists at once."""
 
-    requests: Annotated[list[Recommend], Field(min_length=1, max_length=MANY)]
+    requests: Annotated[list[Recommend], Field(min_length=1, max_length=MANY, fail_fast=True)]
 
 
 class Rank(For):
@@ -92,7 +93,7 @@ class Rank(For):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "196", "items": ["50", "181", "258"]}]})
 
-    items: Annotated[list[Id], Field(min_length=1, max_length=MANY)]
+    items: Annotated[list[Id], Field(min_length=1, max_length=MANY, fail_fast=True)]
     wish: Words = ""
     avoid: Words = ""
     sources: bool = False
@@ -103,7 +104,7 @@ class Match(For):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "196", "items": ["50", "181"]}]})
 
-    items: Annotated[list[Id], Field(min_length=1, max_length=MANY)]
+    items: Annotated[list[Id], Field(min_length=1, max_length=MANY, fail_fast=True)]
 
 
 class Explain(For):

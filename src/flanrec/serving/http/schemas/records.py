@@ -38,7 +38,7 @@ class ItemBody(Sent):
 
     title: Words
     text: Words = ""
-    category: Annotated[list[Words], Field(max_length=100)] = Field(default_factory=list)
+    category: Annotated[list[Words], Field(max_length=100, fail_fast=True)] = Field(default_factory=list)
     year: Year | None = None
     attributes: Attributes = Field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class ItemPatch(Sent):
 
     title: Words | None = None
     text: Words | None = None
-    category: Annotated[list[Words], Field(max_length=100)] | None = None
+    category: Annotated[list[Words], Field(max_length=100, fail_fast=True)] | None = None
     year: Year | None = None
     attributes: Attributes | None = None
 
@@ -62,7 +62,7 @@ class ItemWithId(ItemBody):
 class Items(Sent):
     """Items to create or replace, all or none."""
 
-    items: Annotated[list[ItemWithId], Field(min_length=1, max_length=MANY)]
+    items: Annotated[list[ItemWithId], Field(min_length=1, max_length=MANY, fail_fast=True)]
 
 
 class ItemAnswer(Body):
@@ -112,7 +112,7 @@ class Feedback(Sent):
         }
     )
 
-    events: Annotated[list[FeedbackEvent], Field(min_length=1, max_length=MANY)]
+    events: Annotated[list[FeedbackEvent], Field(min_length=1, max_length=MANY, fail_fast=True)]
 
 
 class FeedbackAnswer(Body):
