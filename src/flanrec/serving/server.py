@@ -114,6 +114,7 @@ def run(
         app,
         host=host,
         http=_protocol(app.state.refusals),
+        ws="none",  # there are none, and the connection of one would be taken for an idle one
         log_config=None,
         access_log=False,  # it would write addresses, which have user ids in them
         server_header=False,

@@ -47,15 +47,9 @@ class Refusals:
     def make(self, path: str, named: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Headers and body of one."""
         busy = self.service.batcher.refuse()
-        told = Problem(title=_STATUS.phrase, status=_STATUS, detail=str(busy), request_id=named)
-        body = told.model_dump_json(exclude_none=True).encode()
         self.service.metrics.requests.labels(path, "POST", str(int(_STATUS))).inc()
         self._tell()
-        headers = [
-            (b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode()),
-            (b"retry-after", str(busy.seconds).encode()), (b"x-request-id", named.encode()), *SAFE,
-        ]  # fmt: skip
-        return headers, body
+        return _problem(_STATUS, str(busy), named, (b"retry-after", str(busy.seconds).encode()))
 
     def of_bytes(self, data: bytes) -> bytes | None:
         """The answer to what came over a connection, if that is one whole question of the plainest form; else None."""
@@ -66,9 +60,12 @@ class Refusals:
         length = _LENGTH.search(data, 0, end + 2)
         if length is None or len(data) != end + 4 + int(length[1]) or _NAMED.search(data, 0, end):
             return None
-        headers, body = self.make(asked[1].decode(), secrets.token_hex(12))
-        head = b"".join(b"%s: %s\r\n" % line for line in headers)
-        return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (_STATUS, _STATUS.phrase.encode(), head, body)
+        return _as_bytes(_STATUS, *self.make(asked[1].decode(), secrets.token_hex(12)))
+
+    def of_head(self, status: HTTPStatus, detail: str) -> bytes:
+        """The answer to a head that is not read to its end, and the last one of its connection."""
+        self.service.metrics.requests.labels("unknown", "other", str(int(status))).inc()
+        return _as_bytes(status, *_problem(status, detail, secrets.token_hex(12), (b"connection", b"close")))
 
     def _tell(self) -> None:
         self._refused += 1
@@ -76,6 +73,23 @@ class Refusals:
         if now - self._told > _SECOND:
             logger.warning("the queue is full: %d requests refused", self._refused)
             self._refused, self._told = 0, now
+
+
+def _problem(
+    status: HTTPStatus, detail: str, named: str, *more: tuple[bytes, bytes]
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    told = Problem(title=status.phrase, status=status, detail=detail, request_id=named)
+    body = told.model_dump_json(exclude_none=True).encode()
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode()),
+        *more, (b"x-request-id", named.encode()), *SAFE,
+    ]  # fmt: skip
+    return headers, body
+
+
+def _as_bytes(status: HTTPStatus, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+    head = b"".join(b"%s: %s\r\n" % line for line in headers)
+    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, status.phrase.encode(), head, body)
 
 
 @dataclass(frozen=True)
