@@ -134,6 +134,15 @@ def test_every_change_of_items_has_a_revision_and_can_be_asked_for(store: Store)
     assert store.items.changes(changes.revision).put == ()
 
 
+def test_what_was_deleted_since_a_revision_can_be_asked_for_alone(store: Store) -> None:
+    store.items.put([Item("a", "One"), Item("b", "Two"), Item("c", "Three")], BY)
+    store.items.delete("a", BY)
+    since = store.items.revision()
+    store.items.delete("b", BY)
+    assert store.items.deleted(0) == (store.items.revision(), store.items.changes(0).deleted)
+    assert store.items.deleted(since) == (store.items.revision(), ("b",))
+
+
 def test_a_deleted_item_has_no_text_left(store: Store) -> None:
     store.items.put([Item("a", "Alien", "A crew wakes.", ("Horror",), 1979, {"director": "Scott"})], BY)
     store.items.delete("a", BY)

@@ -252,6 +252,25 @@ def test_what_was_deleted_by_another_process_is_closed_with_the_next_question(se
     assert live.open[place]  # what was handed out does not change
 
 
+def test_while_new_texts_are_read_questions_look_once_for_what_was_deleted(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.models, "_read_later", lambda name: None)  # it takes for ever
+    deleted, looks = service.store.items.deleted, []
+    monkeypatch.setattr(service.store.items, "deleted", lambda since: looks.append(since) or deleted(since))
+    before = service.store.items.revision()
+    service.store.items.put([Item("n1", "A newcomer")], BY)
+    for _ in range(3):
+        service.models.current("", service.store.items.revision())
+    assert looks == [before]
+    service.store.items.delete("i20", BY)
+    for _ in range(3):
+        live = service.models.current("", service.store.items.revision())
+    assert looks == [before, before + 1]
+    assert not live.open[live.places["i20"]]
+    assert service.models.follow().revision == before + 2
+
+
 def test_what_another_process_put_comes_a_moment_later(make_service: Callable[..., Service]) -> None:
     service = make_service()
     service.store.items.put([Item("n1", "A newcomer")], BY)
