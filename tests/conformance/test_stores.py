@@ -19,6 +19,7 @@ from sqlalchemy import inspect
 import flanrec
 from flanrec.errors import ConflictError, NotFoundError, SettingsError, StoreError
 from flanrec.serving.store import Case, Database, Event, Item, Store, User
+from flanrec.serving.store.events import Past, Window
 from flanrec.serving.store.keys import StoredKey
 from flanrec.serving.store.migrating import NOTHING, differences, migrate
 from flanrec.serving.store.records import Shown
@@ -74,7 +75,7 @@ def test_deleting_a_user_deletes_all_that_is_theirs_and_nothing_else(store: Stor
     assert store.users.delete("7", BY)
     assert not store.users.delete("7", BY)
     assert store.users.get("7") is None
-    assert store.events.of("7") == ((), {})
+    assert store.events.of("7") == Past((), {})
     assert store.shown.get("list of 7") is None
     assert len(store.events.of("8").events) == 2
     assert store.shown.get("list of 8") is not None
@@ -131,6 +132,15 @@ def test_every_change_of_items_has_a_revision_and_can_be_asked_for(store: Store)
     assert changes.deleted == ("a",)
     assert changes.revision == store.items.revision()
     assert store.items.changes(changes.revision).put == ()
+
+
+def test_what_was_deleted_since_a_revision_can_be_asked_for_alone(store: Store) -> None:
+    store.items.put([Item("a", "One"), Item("b", "Two"), Item("c", "Three")], BY)
+    store.items.delete("a", BY)
+    since = store.items.revision()
+    store.items.delete("b", BY)
+    assert store.items.deleted(0) == (store.items.revision(), store.items.changes(0).deleted)
+    assert store.items.deleted(since) == (store.items.revision(), ("b",))
 
 
 def test_a_deleted_item_has_no_text_left(store: Store) -> None:
@@ -193,6 +203,27 @@ def test_events_come_in_order_of_time_and_those_without_first(store: Store) -> N
     page = store.events.page("7", limit=2)
     assert [event.item_id for event in page.records] == ["c", "a"]
     assert [event.item_id for event in store.events.page("7", page.after).records] == ["b"]
+
+
+def test_of_a_long_past_the_newest_behaviour_is_read_and_what_became_of_every_item(store: Store) -> None:
+    store.items.put([Item(name, name) for name in "abcdefgh"], BY)
+    store.items.delete("h", BY)
+    past = [
+        Event("7", "a", None, "dislike"), Event("7", "a", None),
+        Event("7", "b", None), Event("7", "b", None, "dislike"),
+        Event("7", "c", 1.0, "dislike", review="no"), Event("7", "c", 2.0, review="well"), Event("7", "d", 3.0),
+        Event("7", "d", 4.0, "hide"), Event("7", "e", 5.0, "hide"), Event("7", "f", 6.0, "impression"),
+        Event("7", "g", 7.0, "dislike"), Event("7", "g", 7.0), Event("7", "d", 8.0, "impression"), Event("7", "h", 9.0),
+    ]  # fmt: skip
+    short = [Event("8", "a", 2.0, "dislike"), Event("8", "b", 1.0, review="fine")]
+    store.events.add([*past, *short])
+    known = store.known(["7", "8", "9"], Window(3, ("dislike", "hide"), ("impression",))).pasts
+    assert [(event.item_id, event.timestamp) for event in known["7"].events] == [("c", 2.0), ("d", 3.0), ("g", 7.0)]
+    assert known["7"].reviews == {"c": "well"}
+    down = {"a": False, "b": True, "c": False, "d": True, "e": True, "g": False, "h": False}
+    assert known["7"].refused == down
+    assert known["8"] == store.events.of("8")
+    assert known["9"] == Past((), {})
 
 
 def test_times_keep_their_fractions(store: Store) -> None:

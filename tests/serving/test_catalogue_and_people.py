@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from flanrec.recommender import Recommender
+from flanrec.serving.http import create_app
 from flanrec.serving.service import Service
+from flanrec.serving.settings import Limits, ServeSettings
+from flanrec.serving.store import Event
 from flanrec.serving.store.records import Shown
+
+Make = Callable[..., Service]
 
 
 def listed(client: TestClient, **asked: Any) -> list[str]:
@@ -45,6 +51,21 @@ def test_a_dislike_takes_an_item_away_and_is_no_part_of_the_history(client: Test
     before = listed(client, user_id="u1", k=5)
     report(client, user_id="u1", item_id=before[0], event="dislike")
     assert listed(client, user_id="u1", k=4) == before[1:]
+
+
+def test_what_is_older_than_the_history_that_is_used_still_does_not_come_again(make_service: Make) -> None:
+    service = make_service(ServeSettings(limits=Limits(history=2)))
+    old = [("i3", "hide"), ("i4", "interaction"), ("i5", "hide"), ("i6", "interaction"), ("i6", "dislike")]
+    told = [*old, ("i5", "interaction"), ("i7", "interaction"), ("i8", "interaction"), ("i9", "impression")]
+    service.store.events.add([Event("long", item, float(at), kind) for at, (item, kind) in enumerate(told)])
+    service.store.events.add([Event("short", item, float(at)) for at, item in enumerate(["i7", "i8"])])
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        everything, gone = listed(client, user_id="short", k=30), {"i3", "i4", "i5", "i6"}
+        assert gone < set(everything)
+        assert listed(client, user_id="long", k=30) == [item for item in everything if item not in gone]
+        again = listed(client, user_id="long", k=30, seen=True)
+        assert {"i4", "i5", "i7", "i8"} <= set(again)
+        assert not {"i3", "i6"} & set(again)
 
 
 def test_an_impression_says_nothing(client: TestClient) -> None:

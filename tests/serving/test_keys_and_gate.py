@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from flanrec.serving.keys import new_key
 from flanrec.serving.server import is_loopback, keys_needed
 from flanrec.serving.service import Service
 from flanrec.serving.settings import Limits, Queue, ServeSettings
+from flanrec.serving.store.keys import StoredKey
 from flanrec.serving.store.trail import Trace
 
 BY = Trace("tests")
@@ -82,6 +84,27 @@ def test_the_right_id_with_another_secret_is_refused(locked: TestClient, service
     key = key_of(service, "read")
     assert locked.get("/v1/items", headers=bearer(key[:-1] + ("A" if key[-1] != "A" else "B"))).status_code == 401
     assert locked.get("/v1/items", headers={"Authorization": f"Basic {key}"}).status_code == 401
+
+
+def test_a_key_is_recognised_while_all_other_threads_are_taken(service: Service) -> None:
+    key, free = key_of(service, "read"), threading.Event()
+
+    async def ask() -> list[StoredKey | None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        taken = asyncio.ensure_future(asyncio.to_thread(free.wait, 30))
+        try:
+            looked_up = await asyncio.wait_for(service.recogniser.recognised(key), 10)
+            with pytest.raises(StopIteration) as remembered:  # the answer comes at once, without a thread
+                service.recogniser.recognised(key).send(None)
+            return [looked_up, remembered.value.value, await service.recogniser.recognised("no key")]
+        finally:
+            free.set()
+            await taken
+
+    looked_up, remembered, wrong = asyncio.run(ask())
+    assert looked_up is not None
+    assert remembered == looked_up
+    assert wrong is None
 
 
 def test_a_revoked_key_ends_within_two_seconds(

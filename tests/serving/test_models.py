@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import shutil
@@ -20,6 +21,7 @@ from flanrec.errors import CheckpointError, NotFoundError, SettingsError
 from flanrec.recommender import Recommender
 from flanrec.serving.golden import Golden, GoldenRequest, read_golden
 from flanrec.serving.http import create_app
+from flanrec.serving.live import Live
 from flanrec.serving.server import keep_out_of_collections
 from flanrec.serving.service import Service
 from flanrec.serving.settings import Queue, ServeSettings
@@ -250,6 +252,25 @@ def test_what_was_deleted_by_another_process_is_closed_with_the_next_question(se
     assert live.open[place]  # what was handed out does not change
 
 
+def test_while_new_texts_are_read_questions_look_once_for_what_was_deleted(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.models, "_read_later", lambda name: None)  # it takes for ever
+    deleted, looks = service.store.items.deleted, []
+    monkeypatch.setattr(service.store.items, "deleted", lambda since: looks.append(since) or deleted(since))
+    before = service.store.items.revision()
+    service.store.items.put([Item("n1", "A newcomer")], BY)
+    for _ in range(3):
+        service.models.current("", service.store.items.revision())
+    assert looks == [before]
+    service.store.items.delete("i20", BY)
+    for _ in range(3):
+        live = service.models.current("", service.store.items.revision())
+    assert looks == [before, before + 1]
+    assert not live.open[live.places["i20"]]
+    assert service.models.follow().revision == before + 2
+
+
 def test_what_another_process_put_comes_a_moment_later(make_service: Callable[..., Service]) -> None:
     service = make_service()
     service.store.items.put([Item("n1", "A newcomer")], BY)
@@ -322,3 +343,33 @@ def test_a_damaged_model_is_not_taken_over_http(
         assert "recommender.json" in answer.json()["detail"]
         assert str(tmp_path) not in answer.text
         assert client.get("/version").json() == before
+
+
+def test_items_put_at_once_are_read_together_and_each_is_there_when_its_put_is_answered(service: Service) -> None:
+    follow, begun = service.models.follow, threading.Event()
+    reads: list[str] = []
+
+    def slowly(name: str = "") -> Live:
+        reads.append(name)
+        begun.wait(10)
+        return follow(name)
+
+    service.models.follow = slowly  # type: ignore[method-assign]
+
+    async def put(number: int) -> bool:
+        service.store.items.put([Item(f"n{number}", f"Newcomer {number}")], BY)
+        await service.refresh()
+        return f"n{number}" in service.models.get().places
+
+    async def all_at_once() -> list[bool]:
+        first = asyncio.ensure_future(put(0))
+        while not reads:
+            await asyncio.sleep(0.01)
+        others = asyncio.gather(*(put(number) for number in range(1, 12)))
+        await asyncio.sleep(0.05)
+        assert len(reads) == 1
+        begun.set()
+        return [await first, *await others]
+
+    assert asyncio.run(all_at_once()) == [True] * 12
+    assert len(reads) == 2

@@ -124,6 +124,8 @@ class FittedEase:
     def update(self, log: Sequences, before: Sequences | None = None) -> FittedEase:
         """Add to the pairs what the users of `log` newly met, and solve again."""
         n_items = check_growth(self.n_items, log)
+        if not len(log.items):  # new items alone: the weights are those that there were
+            return FittedEase(self.source, resized(self.pairs, n_items, n_items), self.kept, self.weights)
         had, have = incidence_before_and_after(log, before)
         return _solve(self.source, resized(self.pairs, n_items, n_items) + gram(have) - gram(had))
 

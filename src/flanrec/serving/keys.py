@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
 import secrets
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 from limits import parse
@@ -68,13 +70,22 @@ class Recogniser:
     """Knows keys by their digests, and counts what they ask.
 
     A random secret of 256 bits cannot be found from its SHA-256, so no slow hash is needed. What the store says of a
-    key is remembered for two seconds: so long may a key that was revoked go on.
+    key is remembered for two seconds: so long may a key that was revoked go on. Keys are looked up in threads of their
+    own, so that nobody waits at the door for what others have the store do.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._remembered: dict[str, tuple[float, StoredKey | None]] = {}
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="flanrec-keys")
+
+    async def recognised(self, text: str) -> StoredKey | None:
+        """What `recognise` gives, without holding up the loop: a key that is remembered needs no thread."""
+        form = _FORM.fullmatch(text)
+        if form is None or self._is_remembered(form[1]):
+            return self.recognise(text)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.recognise, text)
 
     def recognise(self, text: str) -> StoredKey | None:
         """The key that a text is; None for none, or one that was revoked."""
@@ -90,6 +101,9 @@ class Recogniser:
         if self._limiter.hit(limit, key.key_id):
             return 0.0
         return max(1.0, self._limiter.get_window_stats(limit, key.key_id).reset_time - time.time())
+
+    def _is_remembered(self, key_id: str) -> bool:
+        return time.monotonic() < self._remembered.get(key_id, (0.0, None))[0]
 
     def _find(self, key_id: str) -> StoredKey | None:
         until, key = self._remembered.get(key_id, (0.0, None))

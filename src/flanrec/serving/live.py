@@ -57,6 +57,8 @@ class Live:
         Of the store's items.
     closed
         Catalogue indices of the items that were deleted.
+    looked
+        Revision of the store's items up to which those that were deleted are closed; never before `revision`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Live:
     names: Names
     revision: int = 0
     closed: Ints = field(default_factory=lambda: _NOTHING)
+    looked: int = 0
 
     @classmethod
     def load(cls, name: str, folder: Path, device: str = "auto") -> Live:
@@ -86,11 +89,10 @@ class Live:
 
     def closing(self, store: Store) -> Live:
         """The same model without what was deleted from the store since; new texts are left for `following`."""
-        deleted = store.items.changes(self.revision).deleted
+        revision, deleted = store.items.deleted(self.looked)
         gone = {self.places[item] for item in deleted if item in self.places} - set(self.closed.tolist())
-        if not gone:
-            return self
-        return replace(self, closed=np.union1d(self.closed, np.array(list(gone), dtype=np.int64)))
+        closed = np.union1d(self.closed, np.array(list(gone), dtype=np.int64)) if gone else self.closed
+        return replace(self, closed=closed, looked=revision)
 
     def following(self, store: Store) -> Live:
         """The same model with all changes of the store's items since."""
@@ -107,7 +109,8 @@ class Live:
             recommender.use_engine(self.recommender.engine)
             names = Names(recommender)
         closed = np.array(sorted(({*self.closed.tolist()} | gone) - back), dtype=np.int64)
-        return replace(self, recommender=recommender, names=names, revision=changes.revision, closed=closed)
+        now = changes.revision
+        return replace(self, recommender=recommender, names=names, revision=now, closed=closed, looked=now)
 
     @property
     def ids(self) -> list[str]:

@@ -144,10 +144,12 @@ class Models:
         live = self.get(name)
         if live.revision == revision:
             return live
-        closed = live.closing(self._store)
-        self._replace(live, closed)
+        if live.looked < revision:
+            closed = live.closing(self._store)
+            self._replace(live, closed)
+            live = closed
         self._read_later(live.name)
-        return closed
+        return live
 
     def follow(self, name: str = "") -> Live:
         """A model with everything that the store has now; it takes the time to read new texts."""

@@ -17,6 +17,8 @@ from flanrec.serving.live import Live
 from flanrec.serving.settings import Learning
 from flanrec.serving.store.events import Past
 
+_NOTHING = np.zeros(0, dtype=np.int64)
+
 
 class Met(NamedTuple):
     """A user as a model meets them.
@@ -27,10 +29,13 @@ class Met(NamedTuple):
         With the events that are behaviour.
     unwanted
         int64 [n], catalogue indices of the items that they turned down.
+    earlier
+        int64 [n], catalogue indices of the items that they met in events which are too old for the person.
     """
 
     person: Person
-    unwanted: NDArray[np.int64]
+    unwanted: NDArray[np.int64] = _NOTHING
+    earlier: NDArray[np.int64] = _NOTHING
 
 
 def newcomer(live: Live, history: Sequence[str] = (), attributes: Mapping[str, Any] | None = None) -> Person:
@@ -62,7 +67,8 @@ def stored_person(
         Events to take, the newest.
     """
     places, told = live.places, [event for event in past.events if event.event not in learning.ignored]
-    newest = {event.item_id: event.event in learning.unwanted for event in told}
+    refused = past.refused
+    newest = {event.item_id: event.event in learning.unwanted for event in told} if refused is None else refused
     met = [
         (place, event)
         for event in told
@@ -79,5 +85,7 @@ def stored_person(
         beside_events(items, written),
         stored_ids([user_id], dtype)[0],
     )
-    unwanted = sorted(places[item] for item, refused in newest.items() if refused and item in places)
-    return Met(person, np.array(unwanted, dtype=np.int64))
+    unwanted = sorted(places[item] for item, against in newest.items() if against and item in places)
+    others = {places[item] for item, against in (refused or {}).items() if not against and item in places}
+    earlier = sorted(others - set(items))
+    return Met(person, np.array(unwanted, dtype=np.int64), np.array(earlier, dtype=np.int64))

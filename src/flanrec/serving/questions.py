@@ -22,6 +22,7 @@ from flanrec.serving.models import Models
 from flanrec.serving.people import Met, newcomer, stored_person
 from flanrec.serving.settings import ServeSettings
 from flanrec.serving.store import Store
+from flanrec.serving.store.events import Window
 from flanrec.serving.store.store import Known
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class Answerer:
             for question in questions
             if not isinstance(question, SimilarQuestion) and question.who.user_id is not None
         ]
-        known = self._store.known(users)
+        known = self._known(users)
         answers: list[Answer | Exception] = [ValueError("not answered")] * len(questions)
         wanted: list[tuple[int, Wanted]] = []
         for at, question in enumerate(questions):
@@ -202,10 +203,16 @@ class Answerer:
             answers[at] = listed if isinstance(listed, Exception) else Answer(one.live, events, listed)
         return answers
 
+    def _known(self, users: Sequence[str]) -> Known:
+        learning = self._settings.learning
+        return self._store.known(users, Window(self._settings.limits.history, learning.unwanted, learning.ignored))
+
     def _wanted(self, question: ListQuestion, live: Live, known: Known) -> Wanted:
-        person, unwanted = self._met(question.who, live, known)
+        person, unwanted, earlier = self._met(question.who, live, known)
         only = None if question.only is None else tuple(live.place(item) for item in question.only)
         without = {live.places[item] for item in question.without if item in live.places} | set(unwanted.tolist())
+        if not question.seen:
+            without |= set(earlier.tolist())
         if question.every:
             without -= set(only or ())
         if question.policy is not None:
@@ -235,7 +242,7 @@ class Answerer:
 
     def _met(self, who: Who, live: Live, known: Known) -> Met:
         if who.user_id is None:
-            return Met(newcomer(live, who.history, who.attributes), np.zeros(0, dtype=np.int64))
+            return Met(newcomer(live, who.history, who.attributes))
         attributes = {**known.attributes[who.user_id], **who.attributes}
         learning, most = self._settings.learning, self._settings.limits.history
         return stored_person(live, who.user_id, known.pasts[who.user_id], attributes, learning, most)

@@ -100,6 +100,8 @@ class Service:
         self.golden = Golden(golden)
         self.shelf = Shelf(shelf)
         self.ready = False
+        self._refreshing = asyncio.Lock()
+        self._asked = self._refreshed = 0
         self.settled: Callable[[], None] = _nothing
         for name, folder in folders.items():
             self.models.load(name, folder, self.golden.failures)
@@ -227,8 +229,17 @@ class Service:
         return live
 
     async def refresh(self) -> None:
-        """Have all models read what is new in the store's items, now."""
-        await asyncio.gather(*(asyncio.to_thread(self.models.follow, name) for name in self.models.names))
+        """Have all models read what is new in the store's items, now.
+
+        Those who ask while the models read wait without a thread, and what they brought is read at once for all.
+        """
+        self._asked += 1
+        mine = self._asked
+        async with self._refreshing:
+            if self._refreshed < mine:
+                asked = self._asked  # all who came by now have their items in the store
+                await asyncio.gather(*(asyncio.to_thread(self.models.follow, name) for name in self.models.names))
+                self._refreshed = asked
 
     def _open_cases(self) -> float:
         try:

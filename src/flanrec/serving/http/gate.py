@@ -5,7 +5,6 @@ Each is an ASGI application around the next one. None of them reads a body: whoe
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import logging
@@ -191,7 +190,7 @@ class Guard:
         if needed is not None:
             browser = within_studio(scope["path"])
             text = key_sent(headers.get("authorization", ""), basic=browser)
-            key = None if text is None else await asyncio.to_thread(self.recogniser.recognise, text)
+            key = None if text is None else await self.recogniser.recognised(text)
             if key is None:
                 refused = problem(401, _ASK_BROWSER if browser else "send a key: Authorization: Bearer KEY")
                 refused.headers["WWW-Authenticate"] = _BASIC if browser else "Bearer"

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, and_, case, func, select
 
 from flanrec.serving.store.database import Database, is_new
 from flanrec.serving.store.opening import open_case
 from flanrec.serving.store.records import Case, Event, Page
-from flanrec.serving.store.tables import events, reviews
+from flanrec.serving.store.tables import events, items, reviews
 
 # As the fields of `Event`, but for the review, which has a table of its own.
 _NAMES = ("user_id", "item_id", "timestamp", "event", "rating", "weight", "feedback_id", "request_id")
 _COLUMNS = [events.c[name] for name in _NAMES]
+_NEWEST_LAST = (events.c.timestamp.asc().nulls_first(), events.c.number)
+_NEWEST_FIRST = (events.c.timestamp.desc().nulls_last(), events.c.number.desc())
+_LONG_AGO = -sys.float_info.max
 _TOGETHER = 50_000
+
+
+class Window(NamedTuple):
+    """How much of a past is read.
+
+    Attributes
+    ----------
+    most
+        Events; of a user who has more, the newest so many that are behaviour.
+    unwanted, ignored
+        Kinds of events after which a user does not get an item again, and that say nothing; neither are behaviour.
+    """
+
+    most: int
+    unwanted: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class Past(NamedTuple):
@@ -28,23 +48,67 @@ class Past(NamedTuple):
         Oldest first.
     reviews
         By item id.
+    refused
+        Of a user with more events than were read: every item that they ever met, and whether they turned it down the
+        last time. None where `events` are all.
     """
 
     events: tuple[Event, ...]
     reviews: dict[str, str]
+    refused: Mapping[str, bool] | None = None
 
 
-def pasts(connection: Connection, user_ids: Sequence[str]) -> dict[str, Past]:
-    """What some users did and wrote; nothing for one who is not known."""
-    query = select(*_COLUMNS).where(events.c.user_id.in_(user_ids))
-    query = query.order_by(events.c.timestamp.asc().nulls_first(), events.c.number)
-    done: dict[str, list[Event]] = {user: [] for user in user_ids}
+def pasts(connection: Connection, user_ids: Sequence[str], window: Window | None = None) -> dict[str, Past]:
+    """What some users did and wrote; nothing for one who is not known.
+
+    Parameters
+    ----------
+    window
+        How much of it; None for all.
+    """
+    long = {} if window is None else dict.fromkeys(_with_more(connection, user_ids, window.most), window)
+    short = [user for user in user_ids if user not in long]
+    query = select(*_COLUMNS).where(events.c.user_id.in_(short)).order_by(*_NEWEST_LAST)
+    done: dict[str, list[Event]] = {user: [] for user in short}
     for row in connection.execute(query):
         done[row[0]].append(Event(*row))
-    wrote: dict[str, dict[str, str]] = {user: {} for user in user_ids}
-    for user, item, text in connection.execute(select(reviews).where(reviews.c.user_id.in_(user_ids))):
+    wrote: dict[str, dict[str, str]] = {user: {} for user in short}
+    for user, item, text in connection.execute(select(reviews).where(reviews.c.user_id.in_(short))):
         wrote[user][item] = text
-    return {user: Past(tuple(found), wrote[user]) for user, found in done.items()}
+    whole = {user: Past(tuple(found), wrote[user]) for user, found in done.items()}
+    return whole | {user: _newest(connection, user, part) for user, part in long.items()}
+
+
+def _with_more(connection: Connection, user_ids: Sequence[str], most: int) -> list[str]:
+    """Those of some users who have more events."""
+    query = select(events.c.user_id).where(events.c.user_id.in_(user_ids)).group_by(events.c.user_id)
+    return list(connection.execute(query.having(func.count() > most)).scalars())
+
+
+def _newest(connection: Connection, user_id: str, window: Window) -> Past:
+    """The newest behaviour of a user with items that are not deleted, and what became of all items that they met."""
+    review = and_(reviews.c.user_id == events.c.user_id, reviews.c.item_id == events.c.item_id)
+    gone = select(items.c.item_id).where(items.c.item_id == events.c.item_id, items.c.deleted).exists()
+    query = select(*_COLUMNS, reviews.c.text).outerjoin_from(events, reviews, review).where(events.c.user_id == user_id)
+    query = query.where(events.c.event.not_in((*window.unwanted, *window.ignored)), ~gone)
+    rows = connection.execute(query.order_by(*_NEWEST_FIRST).limit(window.most)).all()[::-1]
+    written = {row.item_id: row.text for row in rows if row.text is not None}
+    return Past(tuple(Event(*row[:-1]) for row in rows), written, _refused(connection, user_id, window))
+
+
+def _refused(connection: Connection, user_id: str, window: Window) -> dict[str, bool]:
+    """The items that a user met, and of each whether the newest event with it turns it down."""
+    item, against = events.c.item_id, events.c.event.in_(window.unwanted)
+    moment = func.coalesce(events.c.timestamp, _LONG_AGO)
+    said = (events.c.user_id == user_id, events.c.event.not_in(window.ignored))
+    no, yes = func.max(case((against, moment))), func.max(case((~against, moment)))
+    found = connection.execute(select(item, no, yes).where(*said).group_by(item)).all()
+    refused = {row[0]: row[1] is not None and (row[2] is None or row[1] > row[2]) for row in found}
+    if any(row[1] == row[2] for row in found):  # at one moment: what became known last counts
+        tied = select(item).where(*said).group_by(item).having(no == yes)
+        query = select(item, events.c.event).where(*said, item.in_(tied)).order_by(*_NEWEST_LAST)
+        refused |= {row[0]: row[1] in window.unwanted for row in connection.execute(query)}
+    return refused
 
 
 class Events:

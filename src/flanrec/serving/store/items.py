@@ -135,6 +135,12 @@ class Items:
         put = tuple(_item(row) for row in rows if not row.deleted)
         return Changes(revision, put, tuple(row.item_id for row in rows if row.deleted))
 
+    def deleted(self, since: int) -> tuple[int, tuple[str, ...]]:
+        """The newest revision, and the ids of `changes` that are deleted."""
+        query = select(items.c.item_id).where(items.c.revision > since, items.c.deleted)
+        with self._database.reading() as connection:
+            return item_revision(connection), tuple(connection.execute(query).scalars())
+
     def _put(self, connection: Connection, item: Item, revision: int, case: Case | None, by: Trace) -> bool:
         before = None if case is None else self._get(connection, item.item_id)
         values = item_values(item, revision)

@@ -12,7 +12,7 @@ from flanrec.data import Dataset
 from flanrec.errors import StoreError
 from flanrec.serving.store.cases import Cases
 from flanrec.serving.store.database import Database
-from flanrec.serving.store.events import Events, Past, pasts
+from flanrec.serving.store.events import Events, Past, Window, pasts
 from flanrec.serving.store.importing import take_in
 from flanrec.serving.store.items import Items, item_revision
 from flanrec.serving.store.keys import Keys
@@ -95,11 +95,18 @@ class Store:
         migrate(database)
         return cls(database)
 
-    def known(self, user_ids: Sequence[str]) -> Known:
-        """What answers about some users rest on, all as of one moment."""
+    def known(self, user_ids: Sequence[str], window: Window | None = None) -> Known:
+        """What answers about some users rest on, all as of one moment.
+
+        Parameters
+        ----------
+        window
+            How much of what they did; None for all.
+        """
         asked = list(dict.fromkeys(user_ids))
         with self.database.reading() as connection:
-            return Known(item_revision(connection), attributes_of(connection, asked), pasts(connection, asked))
+            done = pasts(connection, asked, window)
+            return Known(item_revision(connection), attributes_of(connection, asked), done)
 
     def take_in(self, model: str, dataset: Dataset, by: Trace) -> bool:
         """Add what a model knows; see `flanrec.serving.store.importing.take_in`."""
