@@ -75,7 +75,7 @@ class Recommend(For):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     """0 is the plain order, 1 is difference only."""
     long_tail: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least share of items outside the head of the catalogue."""
+    """Least share of items outside the head of the catalogue, as far as those that suit best have any."""
     sources: bool = False
     """Tell what every source gave each item."""
     explain: Annotated[int, Field(ge=0, le=50), WHOLE] = 0
